@@ -400,10 +400,10 @@ function writeValue(target: Buffer, start: number, field: FieldValue): number {
 // --- compared
 
 /**
- * The class within which RabbitMQ compares arguments: all widths of integers are one (a decimal counts among them),
- * both widths of floats are one, every other type is its own.
+ * The class within which arguments are compared: integers of any width and timestamps are one, so are both widths of
+ * floats, so are strings and byte arrays; every other type is its own. (RabbitMQ 3.10 holds I 5 and T 5 equivalent.)
  */
-export function equivalenceClass(type: Letter): 'integer' | 'float' | Letter {
+export function equivalenceClass(type: Letter): 'integer' | 'float' | 'bytes' | Letter {
   switch (type) {
     case 'b':
     case 'B':
@@ -412,11 +412,14 @@ export function equivalenceClass(type: Letter): 'integer' | 'float' | Letter {
     case 'I':
     case 'i':
     case 'l':
-    case 'D':
+    case 'T':
       return 'integer'
     case 'f':
     case 'd':
       return 'float'
+    case 'S':
+    case 'x':
+      return 'bytes'
     default:
       return type
   }
@@ -433,7 +436,7 @@ function same(a: FieldValue, b: FieldValue): boolean {
 }
 
 function sameContents(a: FieldValue, b: FieldValue): boolean {
-  if ((a.type === 'S' || a.type === 'x') && a.type === b.type) return a.value.equals(b.value)
+  if (Buffer.isBuffer(a.value) && Buffer.isBuffer(b.value)) return a.value.equals(b.value)
   if (a.type === 'A' && b.type === 'A')
     return (
       a.value.length === b.value.length &&
