@@ -64,10 +64,13 @@ function endOf(flag: number, bytes: Buffer, at: number, end: number): number {
 
 /** Where the property of this flag stands, or would stand; beyond `end` if something before it does not fit. */
 function placeOf(flag: number, bytes: Buffer, start: number, end: number): number {
-  const present = bytes.readUInt16BE(start)
+  let earlier = bytes.readUInt16BE(start) & -(flag << 1) // the flags above this one
   let at = start + 2
-  for (let earlier = 0x8000; earlier > flag; earlier >>= 1)
-    if ((present & earlier) !== 0) at = endOf(earlier, bytes, at, end)
+  while (earlier !== 0) {
+    const next = 1 << (31 - Math.clz32(earlier))
+    at = endOf(next, bytes, at, end)
+    earlier ^= next
+  }
   return at
 }
 
