@@ -1,0 +1,214 @@
+/**
+ * Every setting, once: it types the settings, checks what is given, and fills --help and
+ * config/leveret.yaml. The names are rabbitmq.conf's own where it has one.
+ */
+import {
+  boolean,
+  duration,
+  fraction,
+  integer,
+  type Kind,
+  limit,
+  list,
+  oneOf,
+  optional,
+  port,
+  size,
+  someOf,
+  text,
+  textOrEmpty,
+} from './setting-kinds.js'
+
+/** A flag of the command line that gives one setting. */
+export interface Flag {
+  readonly name: string
+  /** What the flag takes, for --help; without it the flag takes nothing and gives `means`. */
+  readonly takes?: string
+  readonly means?: string
+}
+
+/** One setting. */
+export interface Row<T> {
+  readonly kind: Kind<T>
+  readonly default: T
+  readonly sentence: string
+  readonly flag?: Flag
+  /** Never printed, not even in an error. */
+  readonly secret?: true
+}
+
+const row = <T>(
+  kind: Kind<T>,
+  standard: NoInfer<T>,
+  sentence: string,
+  more: Pick<Row<T>, 'flag' | 'secret'> = {},
+): Row<T> => ({ kind, default: standard, sentence, ...more })
+
+const MiB = 1024 ** 2
+
+/** The version of RabbitMQ whose behaviour is the reference; clients switch on it. */
+export const productVersion = '4.3.5'
+
+/** The settings, in the order of config/leveret.yaml; those with a common prefix stand together. */
+export const settingsTable = {
+  'listeners.tcp.default': row(
+    port,
+    5672,
+    'Port on which AMQP clients connect; 0 takes any free one.',
+    { flag: { name: 'port', takes: 'PORT' } },
+  ),
+  'listeners.tcp.ip': row(
+    text,
+    '::',
+    'Address on which AMQP clients connect; :: is every interface, IPv4 and IPv6.',
+    { flag: { name: 'host', takes: 'ADDRESS' } },
+  ),
+  'tcp_listen_options.backlog': row(
+    integer(1, 65535),
+    128,
+    'How many connections the system may hold until they are accepted.',
+  ),
+  'tcp_listen_options.nodelay': row(
+    boolean,
+    true,
+    "Send small packets at once (switches Nagle's algorithm off).",
+  ),
+  'tcp_listen_options.keepalive': row(
+    boolean,
+    false,
+    'Let the system probe silent connections, for clients without heartbeats.',
+  ),
+  heartbeat: row(
+    integer(0, 65535, 's'),
+    60,
+    'Heartbeat proposed to clients, in seconds; 0 proposes none.',
+  ),
+  frame_max: row(
+    integer(4096, 2 ** 31, 'bytes'),
+    131_072,
+    'Largest frame offered to clients, in bytes.',
+  ),
+  channel_max: row(integer(1, 65535), 2047, 'Most channels one connection may open.'),
+  max_message_size: row(
+    size(1, 512 * MiB),
+    128 * MiB,
+    'Largest message body; a larger one closes the channel.',
+  ),
+  handshake_timeout: row(
+    duration(1),
+    10_000,
+    'How long a client may take from connecting until its connection is open.',
+  ),
+  shutdown_timeout: row(
+    duration(0),
+    30_000,
+    'How long a stop waits for clients to close before it closes their sockets.',
+  ),
+  max_connections: row(limit, Infinity, 'Most connections this node accepts.'),
+  consumer_max_per_channel: row(limit, Infinity, 'Most consumers one channel may have.'),
+  auth_mechanisms: row(
+    someOf('PLAIN', 'AMQPLAIN'),
+    ['PLAIN', 'AMQPLAIN'],
+    'Ways to log in that are offered to clients.',
+  ),
+  default_user: row(text, 'guest', 'User created at the first start.'),
+  default_pass: row(text, 'guest', 'Password of the user created at the first start.', {
+    secret: true,
+  }),
+  default_vhost: row(text, '/', 'Virtual host created at the first start.'),
+  loopback_users: row(
+    list,
+    ['guest'],
+    'Users who may log in only from this machine; none lets all log in from anywhere.',
+  ),
+  'vm_memory_high_watermark.relative': row(
+    fraction,
+    0.6,
+    'Part of the available memory above which publishers are blocked.',
+  ),
+  'vm_memory_high_watermark.absolute': row(
+    optional(size(0, 1024 ** 5)),
+    null,
+    'Memory above which publishers are blocked; if set, the relative one does not count.',
+  ),
+  'log.level': row(
+    oneOf('debug', 'info', 'warning', 'error', 'none'),
+    'info',
+    'Least severe lines that are logged.',
+    { flag: { name: 'log-level', takes: 'LEVEL' } },
+  ),
+  'log.console.formatter': row(
+    oneOf('auto', 'plaintext', 'json'),
+    'auto',
+    'Form of log lines; auto is plaintext on a terminal and JSON otherwise.',
+    { flag: { name: 'json', means: 'json' } },
+  ),
+  cluster_name: row(
+    textOrEmpty,
+    '',
+    'Name shown to clients and tools; empty derives it from the host name.',
+  ),
+  'product.name': row(
+    text,
+    'RabbitMQ',
+    'Product reported to clients, which switch features on by it.',
+  ),
+  'product.version': row(
+    text,
+    productVersion,
+    'Version reported to clients, which switch features on by it.',
+  ),
+  persistence: row(
+    oneOf('memory'),
+    'memory',
+    'Where messages and definitions are kept; this version keeps all in memory.',
+    { flag: { name: 'memory', means: 'memory' } },
+  ),
+  data_dir: row(
+    text,
+    './data',
+    'Folder for data; this version accepts it and writes nothing there.',
+    { flag: { name: 'data', takes: 'DIR' } },
+  ),
+  'management.tcp.port': row(
+    port,
+    15672,
+    'Port of the management API; this version accepts it and does not listen there.',
+    { flag: { name: 'management-port', takes: 'PORT' } },
+  ),
+  'prometheus.tcp.port': row(
+    port,
+    15692,
+    'Port of the metrics; this version accepts it and does not listen there.',
+    { flag: { name: 'metrics-port', takes: 'PORT' } },
+  ),
+} as const satisfies Record<string, Row<unknown>>
+
+/** The dotted name of a setting. */
+export type SettingName = keyof typeof settingsTable
+
+/** All settings by their dotted names, checked and frozen. Durations are in ms, sizes in bytes. */
+export type Settings = {
+  readonly [N in SettingName]: (typeof settingsTable)[N] extends Row<infer T> ? T : never
+}
+
+/** The rows with their names, in order. */
+export const settingRows = Object.entries(settingsTable) as unknown as readonly (readonly [
+  SettingName,
+  Row<unknown>,
+])[]
+
+/** Every setting at its default. */
+export const defaultSettings = Object.freeze(
+  Object.fromEntries(settingRows.map(([name, row]) => [name, Object.freeze(row.default)])),
+) as Settings
+
+/** Whether a setting has this name. */
+export function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(settingsTable, name)
+}
+
+/** The environment variable that gives a setting. */
+export function variableOf(name: string): string {
+  return `LEVERET_${name.replaceAll('.', '__').toUpperCase()}`
+}
