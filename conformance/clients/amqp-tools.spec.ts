@@ -31,6 +31,7 @@ function start(program: string, url: string, ...args: string[]): [ChildProcess, 
 /** Runs a program to its end, with this text on its standard input. */
 async function run(program: string, url: string, args: string[], input = ''): Promise<Outcome> {
   const [child, outcome] = start(program, url, ...args)
+  child.stdin?.on('error', () => {}) // most of them never read it, and may be gone already
   child.stdin?.end(input)
   return await outcome
 }
