@@ -1,0 +1,117 @@
+/** A case to which we decided to answer otherwise than RabbitMQ 3.10 does. */
+export interface Exception {
+  /** The title of the case. */
+  readonly title: string
+  readonly rabbit310: string | RegExp
+  readonly leveret: string | RegExp
+  /** Where the decision stands; all are in the catalogue of AMQP behaviour. */
+  readonly why: string
+}
+
+const negotiation = (title: string, text: string): Exception => ({
+  title,
+  rabbit310: 'dropped',
+  leveret: `connection 530 10,30 NOT_ALLOWED - negotiated ${text}`,
+  why: 'appendix B row 6',
+})
+
+export const exceptions: readonly Exception[] = [
+  // ------------------------------------------------------------------------------------- frames
+  {
+    title: '1.1 a start-ok of 6000 bytes',
+    rabbit310: 'dropped',
+    leveret: 'connection.tune',
+    why: 'appendix B row 2',
+  },
+  {
+    title: '1.1 a fragment beyond the announced size is 501',
+    rabbit310: 'silence',
+    leveret: 'connection 501 60,40 FRAME_ERROR - content body frame exceeds remaining content size',
+    why: 'section 1.1: 4.3 checks, 3.10 waits for a sum it will never reach',
+  },
+  {
+    title: '1.1 an announced body above 512 MiB is 501',
+    rabbit310: 'silence',
+    leveret:
+      'connection 501 60,40 FRAME_ERROR - content body size 536870913 exceeds maximum allowed size 536870912',
+    why: 'section 1.1: 4.3 checks at the header',
+  },
+  {
+    title: '1.1 an announced body of 2^63 bytes',
+    rabbit310: 'silence',
+    leveret:
+      'connection 501 60,40 FRAME_ERROR - content body size 9223372036854775808 exceeds maximum allowed size 536870912',
+    why: 'section 1.1: 4.3 checks at the header',
+  },
+  {
+    title: '1.1 an unknown class id',
+    rabbit310: 'dropped',
+    leveret: /^connection 503 \d+,\d+ COMMAND_INVALID - unknown method$/,
+    why: 'appendix B row 37',
+  },
+  {
+    title: '1.1 an unknown method id',
+    rabbit310: 'dropped',
+    leveret: /^connection 503 \d+,\d+ COMMAND_INVALID - unknown method$/,
+    why: 'appendix B row 37',
+  },
+  {
+    title: '1.1 properties that end too early cost the connection',
+    rabbit310: 'connection 541 0,0 INTERNAL_ERROR',
+    leveret: /^connection 502 \d+,\d+ SYNTAX_ERROR/,
+    why: 'section 2.22: what RabbitMQ crashes on is a syntax error',
+  },
+
+  // --------------------------------------------------------------------------------- connection
+  {
+    title: '1.2 the header of AMQP 0-8 (1 1 8 0)',
+    rabbit310: 'connection.start 8-0 capabilities []',
+    leveret: 'AMQP\x00\x00\x09\x01',
+    why: 'appendix B row 5',
+  },
+  {
+    title: '1.2 the header of AMQP 0-8 (1 1 9 1)',
+    rabbit310: 'connection.start 8-0 capabilities []',
+    leveret: 'AMQP\x00\x00\x09\x01',
+    why: 'appendix B row 5',
+  },
+  {
+    title: '1.3 server-properties are sorted by name and typed S',
+    rabbit310: 'capabilities cluster_name copyright information platform product version',
+    leveret:
+      'capabilities cluster_name copyright information leveret_version platform product version',
+    why: 'appendix B row 34; operators may add keys (1.3)',
+  },
+  negotiation(
+    '1.5 tune-ok with channel_max 0',
+    'channel_max = 0 (no limit) is higher than the maximum allowed value (2047)',
+  ),
+  negotiation(
+    '1.5 tune-ok with channel_max 2048',
+    'channel_max = 2048 is higher than the maximum allowed value (2047)',
+  ),
+  negotiation(
+    '1.5 tune-ok with frame_max 0',
+    'frame_max = 0 is higher than the maximum allowed value (131072)',
+  ),
+  negotiation(
+    '1.5 tune-ok with frame_max 131073',
+    'frame_max = 131073 is higher than the maximum allowed value (131072)',
+  ),
+  negotiation(
+    '1.5 tune-ok with frame_max 4095',
+    'frame_max = 4095 is lower than the minimum allowed value (4096)',
+  ),
+  {
+    title: '1.6 the empty vhost',
+    rabbit310: 'connection 530 10,40 NOT_ALLOWED - vhost  not found',
+    leveret: 'connection.open-ok',
+    why: 'appendix B row 40',
+  },
+  {
+    title: '1.8 close and FIN at once get close-ok and the end',
+    rabbit310: '',
+    leveret: 'connection.close-ok',
+    why: 'section 1.8: frames before FIN are processed; 3.10 just ends the socket',
+  },
+]
