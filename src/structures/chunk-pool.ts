@@ -1,0 +1,40 @@
+/**
+ * The one allocator of byte chunks: message storage, outgoing frames and half-received bodies
+ * all take their memory here. Chunks come back last-in-first-out, so that the next taker writes
+ * to memory which is still in the processor's cache; cycling through cold chunks halved the
+ * throughput at 1 KiB.
+ */
+
+/** Bytes of a chunk: large enough that a write carries hundreds of small messages, and no more than one turn's input. */
+export const chunkBytes = 256 * 1024
+
+/** Idle chunks above this many bytes go back to the operating system. */
+const pooledBytesMax = 64 * 1024 * 1024
+
+export class ChunkPool {
+  readonly #idle: Buffer[] = []
+  /** Chunks handed out and not yet returned. */
+  taken = 0
+
+  /** A chunk of `chunkBytes` with undefined content. */
+  take(): Buffer {
+    this.taken++
+    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(chunkBytes)
+  }
+
+  /** Returns a chunk; the caller keeps no reference to it. */
+  give(chunk: Buffer): void {
+    this.taken--
+    if ((this.#idle.length + 1) * chunkBytes <= pooledBytesMax) this.#idle.push(chunk)
+  }
+
+  /** Bytes that nobody uses. */
+  get idleBytes(): number {
+    return this.#idle.length * chunkBytes
+  }
+
+  /** Bytes held, in use or idle. */
+  get bytes(): number {
+    return (this.taken + this.#idle.length) * chunkBytes
+  }
+}
