@@ -110,6 +110,11 @@ export function expirationAt(bytes: Buffer, start: number): number {
   return find(flags.expiration, bytes, start)
 }
 
+/** Where the user id stands, a shortstr; -1 when absent. */
+export function userIdAt(bytes: Buffer, start: number): number {
+  return find(flags.userId, bytes, start)
+}
+
 /** Where the headers stand, a field table (length u32, then its fields); -1 when absent. */
 export function headersAt(bytes: Buffer, start: number): number {
   return find(flags.headers, bytes, start)
