@@ -1,0 +1,47 @@
+/**
+ * A message on its way into queues. There is one of it per vhost, used again for every publish.
+ * It is stored when the first queue must keep it, and not at all if all of them hand it straight
+ * to consumers that need no acknowledgement.
+ */
+
+import type { MessageTable } from '../store/message-table.js'
+import { Message } from '../wire/message.js'
+
+export class Arrival {
+  readonly message = new Message()
+  /** Its priority and marks, as the message table takes them. */
+  marks = 0
+  /** The message's own time to live in milliseconds, -1 for none. */
+  expirationMs = -1
+  /** The bytes are in memory that nobody else changes, so a large message need not be copied. */
+  ownsBytes = false
+
+  readonly #messages: MessageTable
+  #slot = -1
+
+  constructor(messages: MessageTable) {
+    this.#messages = messages
+  }
+
+  /** Starts with a message that `message` points at. */
+  begin(marks: number, expirationMs: number, ownsBytes: boolean): void {
+    this.marks = marks
+    this.expirationMs = expirationMs
+    this.ownsBytes = ownsBytes
+    this.#slot = -1
+  }
+
+  /** Keeps the message for one more holder and returns its slot. */
+  keep(): number {
+    if (this.#slot >= 0) {
+      this.#messages.retain(this.#slot)
+      return this.#slot
+    }
+    const { bytes, start, end, parts } = this.message
+    this.#slot =
+      parts === null || !this.ownsBytes
+        ? this.#messages.add(bytes, start, end, this.marks)
+        : this.#messages.addOwn(bytes, parts, this.marks)
+    return this.#slot
+  }
+}

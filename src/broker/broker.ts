@@ -1,0 +1,66 @@
+/** A broker without sockets: its vhosts, its users, its memory and its alarms. */
+import { Stage, type TurnParty } from '../platform/turn.js'
+import type { World } from '../platform/world.js'
+import { MessageTable } from '../store/message-table.js'
+import { ChunkPool } from '../structures/chunk-pool.js'
+import { Alarms } from './alarms.js'
+import { Deadlines } from './deadlines.js'
+import { ReadyPages } from './queues/ready.js'
+import { type UserSettings, Users } from './users.js'
+import { Vhost } from './vhost.js'
+
+export interface BrokerSettings {
+  readonly vhosts: readonly string[]
+  readonly users: readonly UserSettings[]
+  /** Names of users who may log in only from this machine. */
+  readonly loopbackUsers: readonly string[]
+}
+
+/** How often memory is looked at. */
+const compactionMs = 1000
+
+export class Broker implements TurnParty {
+  readonly world: World
+  readonly chunks = new ChunkPool()
+  readonly messages = new MessageTable(this.chunks)
+  readonly alarms = new Alarms()
+  readonly users: Users
+  readonly deadlines: Deadlines
+  readonly #vhosts = new Map<string, Vhost>()
+  #cancelCompaction: () => void
+
+  constructor(settings: BrokerSettings, world: World) {
+    this.world = world
+    this.users = new Users(settings.users, settings.loopbackUsers, world.random)
+    this.deadlines = new Deadlines(world.clock, error =>
+      world.log.error({ err: error }, 'a deadline could not be carried out'),
+    )
+    const { turn, clock, random } = world
+    const { messages, deadlines } = this
+    const pages = new ReadyPages()
+    for (const name of settings.vhosts)
+      this.#vhosts.set(name, new Vhost(name, { messages, pages, turn, clock, random, deadlines }))
+    this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
+  }
+
+  /** A vhost by name; the empty name means `/`. */
+  vhost(name: string): Vhost | undefined {
+    return this.#vhosts.get(name === '' ? '/' : name)
+  }
+
+  /** Stops all timers. */
+  close(): void {
+    this.#cancelCompaction()
+    this.deadlines.close()
+  }
+
+  endTurn(): void {
+    if (!this.messages.wantsCompaction) return
+    if (this.messages.compact()) this.world.turn.add(Stage.deliver, this)
+  }
+
+  readonly #lookAtMemory = () => {
+    this.#cancelCompaction = this.world.clock.after(compactionMs, this.#lookAtMemory)
+    if (this.messages.wantsCompaction) this.world.turn.add(Stage.deliver, this)
+  }
+}

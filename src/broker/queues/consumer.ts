@@ -1,0 +1,102 @@
+/**
+ * Who takes messages from a queue. The queue sees only this; a channel's consumer fulfils it.
+ * The consumers of a queue stand in rings, one for each priority, and only while they can take a
+ * message: finding the next one costs the same however many wait.
+ */
+import { Ring, type RingMember } from '../../structures/ring.js'
+import type { Message } from '../../wire/message.js'
+
+export abstract class Consumer implements RingMember<Consumer> {
+  next: Consumer | null = null
+  previous: Consumer | null = null
+  /** Set while the consumer stands in its queue's ring. */
+  ready = false
+  abstract readonly priority: number
+  /** It wants the queue for itself. */
+  abstract readonly exclusive: boolean
+  /** Deliveries need no acknowledgement. */
+  abstract readonly noAck: boolean
+
+  /**
+   * Gives it a message, and one reference to its slot (-1 when none is needed because nothing is
+   * to be acknowledged). `deadline` and `returns` come back with the message if it is returned.
+   */
+  abstract deliver(
+    message: Message,
+    slot: number,
+    redelivered: boolean,
+    deadline: number,
+    returns: number,
+  ): void
+
+  /** The queue is gone, and with it the subscription. */
+  abstract cancelled(): void
+}
+
+interface Level {
+  readonly priority: number
+  readonly ring: Ring<Consumer>
+}
+
+export class Consumers {
+  /** All of them, in the order in which they came. */
+  readonly all = new Set<Consumer>()
+  /** Highest priority first. */
+  readonly #levels: Level[] = []
+
+  get count(): number {
+    return this.all.size
+  }
+
+  /** The one whose turn it is, or null if nobody can take a message. */
+  next(): Consumer | null {
+    for (let i = 0; i < this.#levels.length; i++) {
+      const head = (this.#levels[i] as Level).ring.head
+      if (head !== null) return head
+    }
+    return null
+  }
+
+  /** After a delivery to `consumer` the turn goes to the next one of its priority. */
+  turn(consumer: Consumer): void {
+    if (!consumer.ready || consumer.next === consumer) return
+    this.#ring(consumer.priority).turn()
+  }
+
+  /** Somebody who holds the queue for itself. */
+  get exclusive(): boolean {
+    for (const consumer of this.all) return consumer.exclusive
+    return false
+  }
+
+  add(consumer: Consumer): void {
+    this.all.add(consumer)
+  }
+
+  remove(consumer: Consumer): void {
+    this.pause(consumer)
+    this.all.delete(consumer)
+  }
+
+  /** It can take messages now. */
+  resume(consumer: Consumer): void {
+    if (consumer.ready || !this.all.has(consumer)) return
+    consumer.ready = true
+    this.#ring(consumer.priority).join(consumer)
+  }
+
+  /** It cannot for the moment. */
+  pause(consumer: Consumer): void {
+    if (!consumer.ready) return
+    consumer.ready = false
+    this.#ring(consumer.priority).leave(consumer)
+  }
+
+  #ring(priority: number): Ring<Consumer> {
+    for (const level of this.#levels) if (level.priority === priority) return level.ring
+    const level = { priority, ring: new Ring<Consumer>() }
+    this.#levels.push(level)
+    this.#levels.sort((a, b) => b.priority - a.priority)
+    return level.ring
+  }
+}

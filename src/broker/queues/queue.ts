@@ -1,0 +1,411 @@
+/**
+ * A classic queue: what is ready, who consumes, and the rules by which messages leave. A message
+ * that meets an empty queue and a consumer with credit goes straight through; everything else
+ * waits in ready.ts and is delivered at the end of the turn. Of messages in consumers' hands the
+ * queue keeps only the count: the channel knows which they are, and settles or returns them.
+ *
+ * At any moment: published = ready + unacked + left.
+ */
+
+import type { Clock } from '../../platform/clock.js'
+import { Stage, type Turn, type TurnParty } from '../../platform/turn.js'
+import type { MessageTable } from '../../store/message-table.js'
+import type { FieldTable } from '../../wire/field-table.js'
+import { Message } from '../../wire/message.js'
+import type { Arrival } from '../arrival.js'
+import type { Binding } from '../binding.js'
+import type { Deadline, Deadlines } from '../deadlines.js'
+import { type Consumer, Consumers } from './consumer.js'
+import { Ready, type ReadyPages } from './ready.js'
+import type { QueueSettings } from './settings.js'
+
+/** Why a message is dead-lettered, as x-death says it. */
+export type DeathReason = 'rejected' | 'expired' | 'maxlen'
+
+/** What a queue needs from the vhost it lives in. */
+export interface QueueHost {
+  readonly messages: MessageTable
+  readonly pages: ReadyPages
+  readonly turn: Turn
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  /** Takes over one reference to a message that leaves `queue`: to its dead letter exchange, or to nowhere. */
+  bury(queue: Queue, slot: number, reason: DeathReason): void
+  /** The queue has nothing more to exist for (auto-delete, x-expires). */
+  queueUnused(queue: Queue): void
+}
+
+/** A connection that owns exclusive queues, which are removed when it ends. */
+export interface Owner {
+  owns(queue: Queue): void
+  disowns(queue: Queue): void
+}
+
+/** How a queue was declared. */
+export interface QueueDeclaration {
+  readonly name: string
+  readonly durable: boolean
+  readonly autoDelete: boolean
+  /** The connection that owns an exclusive queue. */
+  readonly owner: Owner | null
+  readonly arguments: FieldTable
+}
+
+/** A backlog gives out at most this much in one turn, so that others get their share. */
+const deliveriesPerTurn = 4096
+const bytesPerTurn = 2 * 1024 * 1024
+
+/** Messages that expire or are thrown away in one go: about a millisecond's work. */
+const removalsPerTurn = 4096
+
+export class Queue implements TurnParty {
+  readonly name: string
+  readonly durable: boolean
+  readonly autoDelete: boolean
+  readonly owner: Owner | null
+  readonly arguments: FieldTable
+  readonly settings: QueueSettings
+  readonly consumers = new Consumers()
+  /** Bindings in which it is the destination. */
+  readonly bindings = new Set<Binding>()
+  /** The routing that last found this queue: it gets one copy however many bindings match. */
+  routing = 0
+  deleted = false
+
+  readyCount = 0
+  /** Body bytes of the ready messages. */
+  readyBytes = 0
+  unackedCount = 0
+  /** Messages that ever came in. */
+  publishedCount = 0
+
+  readonly #host: QueueHost
+  /** One for each priority, the highest last; a plain queue has one. */
+  #levels: Ready[]
+  /** No level above this one has a message. */
+  #top = -1
+  readonly #view = new Message()
+  readonly #limited: boolean
+  #waitsForTurn = false
+  /** Some message here has had a deadline. */
+  #timed = false
+  readonly #expiry: Deadline
+  readonly #lease: Deadline
+
+  constructor(declaration: QueueDeclaration, settings: QueueSettings, host: QueueHost) {
+    this.name = declaration.name
+    this.durable = declaration.durable
+    this.autoDelete = declaration.autoDelete
+    this.owner = declaration.owner
+    this.arguments = declaration.arguments
+    this.settings = settings
+    this.#host = host
+    this.#levels = this.#emptyLevels()
+    this.#limited = settings.maxLength >= 0 || settings.maxLengthBytes >= 0
+    this.#expiry = { at: 0, place: -1, due: () => this.#expireHead() }
+    this.#lease = { at: 0, place: -1, due: () => host.queueUnused(this) }
+    this.used()
+  }
+
+  /** Takes a message in. False: there is no room and it was refused (reject-publish). */
+  publish(arrival: Arrival): boolean {
+    if (this.#limited && this.#refuses(arrival)) return false
+    this.publishedCount++
+    const ttlMs = this.#ttlMs(arrival.expirationMs)
+    const deadline = ttlMs < 0 ? 0 : this.#host.clock.monotonicMs() + ttlMs
+    if (this.readyCount === 0) {
+      const consumer = this.consumers.next()
+      if (consumer !== null) {
+        if (consumer.noAck) {
+          consumer.deliver(arrival.message, -1, false, deadline, 0)
+        } else {
+          this.unackedCount++
+          consumer.deliver(arrival.message, arrival.keep(), false, deadline, 0)
+        }
+        this.consumers.turn(consumer)
+        return true
+      }
+    }
+    const slot = arrival.keep()
+    if (ttlMs === 0) {
+      this.#host.bury(this, slot, 'expired')
+      return true
+    }
+    this.#levelFor(arrival.marks & 255).push(slot, deadline)
+    this.#entered(arrival.message.bodySize, deadline)
+    if (this.#limited) this.#dropExcess()
+    return true
+  }
+
+  /** A message that a consumer or a get had comes back to its place. */
+  giveBack(slot: number, deadline: number, returns: number): void {
+    this.unackedCount--
+    if (this.deleted) {
+      this.#host.messages.release(slot)
+      return
+    }
+    this.#levelFor(this.#host.messages.priority(slot)).giveBack(slot, deadline, returns + 1)
+    this.#look(slot)
+    this.#entered(this.#view.bodySize, deadline)
+    if (this.#limited) this.#dropExcess()
+  }
+
+  /** A message that a consumer or a get had is done with. */
+  complete(slot: number): void {
+    this.unackedCount--
+    this.#host.messages.release(slot)
+  }
+
+  /** A message that a consumer or a get had is not wanted. */
+  discard(slot: number): void {
+    this.unackedCount--
+    if (this.deleted) this.#host.messages.release(slot)
+    else this.#host.bury(this, slot, 'rejected')
+  }
+
+  /**
+   * Takes the next message out for basic.get and shows it to `take`, which gets a reference to
+   * the slot (-1 with `noAck`). False: the queue is empty.
+   */
+  get(
+    noAck: boolean,
+    take: (message: Message, slot: number, deadline: number, returns: number) => void,
+  ): boolean {
+    this.used()
+    const level = this.#live()
+    if (level === null) return false
+    const { slot, deadline, returns } = level
+    this.#look(slot)
+    this.#leave(level)
+    if (noAck) {
+      take(this.#view, -1, deadline, returns)
+      this.#host.messages.release(slot)
+    } else {
+      this.unackedCount++
+      take(this.#view, slot, deadline, returns)
+    }
+    this.#watchHead()
+    return true
+  }
+
+  /** Adds a consumer, which takes messages from the end of this turn on. */
+  addConsumer(consumer: Consumer): void {
+    this.consumers.add(consumer)
+    this.#host.deadlines.clear(this.#lease)
+  }
+
+  /** Takes a consumer away; the last one may take the queue with it. */
+  removeConsumer(consumer: Consumer): void {
+    this.consumers.remove(consumer)
+    if (this.consumers.count > 0 || this.deleted) return
+    if (this.autoDelete) this.#host.queueUnused(this)
+    else this.used()
+  }
+
+  /** A consumer can take messages (again). */
+  resume(consumer: Consumer): void {
+    this.consumers.resume(consumer)
+    if (this.readyCount > 0) this.#schedule()
+  }
+
+  /** Throws all ready messages away and returns how many there were. */
+  purge(): number {
+    const count = this.readyCount
+    this.#throwAway()
+    return count
+  }
+
+  /** Ends the queue: ready messages are gone, consumers hear of it, deliveries in their hands can still be settled. */
+  end(): void {
+    this.deleted = true
+    this.#host.deadlines.clear(this.#lease)
+    this.#throwAway()
+    for (const consumer of [...this.consumers.all]) {
+      this.consumers.remove(consumer)
+      consumer.cancelled()
+    }
+  }
+
+  /** Somebody declared it or asked it for a message: an unused queue lives on for another x-expires. */
+  used(): void {
+    if (this.settings.expiresMs < 0 || this.consumers.count > 0 || this.deleted) return
+    const { clock, deadlines } = this.#host
+    deadlines.set(this.#lease, clock.monotonicMs() + this.settings.expiresMs)
+  }
+
+  /** Delivers what waits to whoever can take it. */
+  endTurn(): void {
+    this.#waitsForTurn = false
+    let bytes = 0
+    for (let i = 0; i < deliveriesPerTurn && bytes < bytesPerTurn; i++) {
+      const consumer = this.consumers.next()
+      if (consumer === null) break
+      const level = this.#live()
+      if (level === null) break
+      const { slot, deadline, returns } = level
+      this.#look(slot)
+      this.#leave(level)
+      bytes += this.#view.bodySize
+      if (consumer.noAck) {
+        consumer.deliver(this.#view, -1, returns > 0, deadline, returns)
+        this.#host.messages.release(slot)
+      } else {
+        this.unackedCount++
+        consumer.deliver(this.#view, slot, returns > 0, deadline, returns)
+      }
+      this.consumers.turn(consumer)
+    }
+    this.#watchHead()
+    if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
+  }
+
+  #emptyLevels(): Ready[] {
+    const { messages, pages } = this.#host
+    return Array.from({ length: this.settings.maxPriority + 1 }, () => new Ready(messages, pages))
+  }
+
+  /** The level where a message of this priority is about to be put. */
+  #levelFor(priority: number): Ready {
+    const level = Math.min(priority, this.#levels.length - 1)
+    if (level > this.#top) this.#top = level
+    return this.#levels[level] as Ready
+  }
+
+  /** The level whose first message is next to go, with that message shown; null if there is none. */
+  #head(): Ready | null {
+    for (; this.#top >= 0; this.#top--) {
+      const level = this.#levels[this.#top] as Ready
+      if (level.peek()) return level
+    }
+    return null
+  }
+
+  /** The same, once what has expired in front of it is out of the way; null also while too much expires at once. */
+  #live(): Ready | null {
+    let level = this.#head()
+    if (!this.#timed || level === null || level.deadline === 0) return level
+    const now = this.#host.clock.monotonicMs()
+    for (let i = 0; level !== null && level.deadline !== 0 && level.deadline <= now; i++) {
+      if (i === removalsPerTurn) return null
+      this.#remove(level, 'expired')
+      level = this.#head()
+    }
+    return level
+  }
+
+  #look(slot: number): void {
+    const { messages } = this.#host
+    messages.locate(slot)
+    this.#view.at(messages.bytes, messages.start, messages.end, messages.parts)
+  }
+
+  /** Takes the message that is shown, and looked at, off the ready ones. */
+  #leave(level: Ready): void {
+    level.shift()
+    this.readyCount--
+    this.readyBytes -= this.#view.bodySize
+  }
+
+  #remove(level: Ready, reason: DeathReason): void {
+    const slot = level.slot
+    this.#look(slot)
+    this.#leave(level)
+    this.#host.bury(this, slot, reason)
+  }
+
+  #entered(bodySize: number, deadline: number): void {
+    this.readyCount++
+    this.readyBytes += bodySize
+    if (deadline !== 0) {
+      this.#timed = true
+      this.#watchHead()
+    }
+    if (!this.#waitsForTurn && this.consumers.next() !== null) this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#waitsForTurn) return
+    this.#waitsForTurn = true
+    this.#host.turn.add(Stage.deliver, this)
+  }
+
+  #ttlMs(expirationMs: number): number {
+    const own = this.settings.messageTtlMs
+    if (own < 0) return expirationMs
+    return expirationMs < 0 ? own : Math.min(own, expirationMs)
+  }
+
+  /** Sees to it that the first message is looked at when it expires. */
+  #watchHead(): void {
+    if (!this.#timed) return
+    const level = this.#head()
+    if (level === null || level.deadline === 0) return
+    if (this.#expiry.place >= 0 && this.#expiry.at <= level.deadline) return
+    this.#host.deadlines.set(this.#expiry, level.deadline)
+  }
+
+  #expireHead(): void {
+    this.#live()
+    this.#watchHead()
+  }
+
+  /** True if the queue is full and refuses what is published. */
+  #refuses(arrival: Arrival): boolean {
+    const { overflow, maxLength, maxLengthBytes } = this.settings
+    if (overflow === 'drop-head') return false
+    const full =
+      (maxLength >= 0 && this.readyCount + 1 > maxLength) ||
+      (maxLengthBytes >= 0 && this.readyBytes + arrival.message.bodySize > maxLengthBytes)
+    if (full && overflow === 'reject-publish-dlx') this.#host.bury(this, arrival.keep(), 'maxlen')
+    return full
+  }
+
+  #dropExcess(): void {
+    const { overflow, maxLength, maxLengthBytes } = this.settings
+    if (overflow !== 'drop-head') return
+    while (
+      this.readyCount > 0 &&
+      ((maxLength >= 0 && this.readyCount > maxLength) ||
+        (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
+    )
+      this.#remove(this.#head() as Ready, 'maxlen')
+  }
+
+  #throwAway(): void {
+    if (this.readyCount === 0) return
+    const disposal = new Disposal(this.#levels, this.#host.messages, this.#host.turn)
+    this.#levels = this.#emptyLevels()
+    this.readyCount = 0
+    this.readyBytes = 0
+    this.#timed = false
+    this.#host.deadlines.clear(this.#expiry)
+    disposal.endTurn()
+  }
+}
+
+/** Messages nobody will read: their memory is given back a few thousand in a turn. */
+class Disposal implements TurnParty {
+  readonly #levels: readonly Ready[]
+  readonly #messages: MessageTable
+  readonly #turn: Turn
+
+  constructor(levels: readonly Ready[], messages: MessageTable, turn: Turn) {
+    this.#levels = levels
+    this.#messages = messages
+    this.#turn = turn
+  }
+
+  endTurn(): void {
+    let left = removalsPerTurn
+    for (const level of this.#levels) {
+      while (level.peek()) {
+        if (left-- === 0) {
+          this.#turn.add(Stage.deliver, this)
+          return
+        }
+        this.#messages.release(level.slot)
+        level.shift()
+      }
+    }
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Messages of one queue (or of one priority level of it) that wait to be delivered, in the order
+ * in which they came. New ones stand in a chain of pages of slot numbers; ones that were
+ * delivered and came back stand apart, and go first when they are older.
+ */
+import type { MessageTable } from '../../store/message-table.js'
+import { Returned } from './returned.js'
+
+/** A short queue has a small page, so that a hundred thousand idle queues cost little. */
+const smallPage = 64
+const largePage = 4096
+
+/** Pages kept for the next queue that needs one. */
+const pagesKept = 64
+
+/** A page of slots; deadlines exist only where some message of the page has one. */
+interface Page {
+  readonly slots: Int32Array
+  deadlines: Float64Array | null
+}
+
+/** Pages that no queue uses at the moment, shared by all queues of a broker. */
+export class ReadyPages {
+  readonly #idle: Page[] = []
+
+  take(size: number): Page {
+    const idle = size === largePage ? this.#idle.pop() : undefined
+    return idle ?? { slots: new Int32Array(size), deadlines: null }
+  }
+
+  give(page: Page): void {
+    page.deadlines = null
+    if (page.slots.length === largePage && this.#idle.length < pagesKept) this.#idle.push(page)
+  }
+}
+
+export class Ready {
+  /** What `peek` shows: the slot, its deadline (0: none), and how often it came back. */
+  slot = -1
+  deadline = 0
+  returns = 0
+  /** Messages that stand here. */
+  count = 0
+
+  readonly #messages: MessageTable
+  readonly #pool: ReadyPages
+  #pages: Page[] = []
+  /** Place of the oldest entry in the first page, and of the next one in the last. */
+  #first = 0
+  #next = 0
+  #last: Page | null = null
+  /** Entries in the pages. */
+  #fresh = 0
+  #returned: Returned | null = null
+  #fromReturned = false
+
+  constructor(messages: MessageTable, pool: ReadyPages) {
+    this.#messages = messages
+    this.#pool = pool
+  }
+
+  /** A new message, younger than all before it. `deadline` is 0 or monotonic milliseconds. */
+  push(slot: number, deadline: number): void {
+    let page = this.#last
+    if (page === null || this.#next === page.slots.length) {
+      page = this.#pool.take(this.count < smallPage ? smallPage : largePage)
+      this.#pages.push(page)
+      this.#last = page
+      this.#next = 0
+    }
+    page.slots[this.#next] = slot
+    if (deadline !== 0) page.deadlines ??= new Float64Array(page.slots.length)
+    if (page.deadlines !== null) page.deadlines[this.#next] = deadline
+    this.#next++
+    this.#fresh++
+    this.count++
+  }
+
+  /** A delivered message comes back to its place. */
+  giveBack(slot: number, deadline: number, returns: number): void {
+    this.#returned ??= new Returned()
+    this.#returned.push(this.#messages.sequence(slot), slot, deadline, returns)
+    this.count++
+  }
+
+  /** Shows the oldest message in `slot`, `deadline` and `returns`; false if there is none. */
+  peek(): boolean {
+    if (this.count === 0) return false
+    const returned = this.#returned
+    const page = this.#pages[0]
+    if (
+      returned !== null &&
+      returned.count > 0 &&
+      (this.#fresh === 0 ||
+        returned.sequence < this.#messages.sequence((page as Page).slots[this.#first] as number))
+    ) {
+      this.slot = returned.slot
+      this.deadline = returned.deadline
+      this.returns = returned.returns
+      this.#fromReturned = true
+      return true
+    }
+    const first = page as Page
+    this.slot = first.slots[this.#first] as number
+    this.deadline = first.deadlines === null ? 0 : (first.deadlines[this.#first] as number)
+    this.returns = 0
+    this.#fromReturned = false
+    return true
+  }
+
+  /** Takes out what `peek` showed. */
+  shift(): void {
+    this.count--
+    if (this.#fromReturned) {
+      ;(this.#returned as Returned).shift()
+      return
+    }
+    this.#first++
+    this.#fresh--
+    const page = this.#pages[0] as Page
+    if (page === this.#last) {
+      if (this.#first < this.#next) return
+      this.#first = 0
+      this.#next = 0
+      // A small page stays: a queue that is filled and emptied all the time needs no other.
+      if (page.slots.length === smallPage) return
+      this.#last = null
+      this.#pages.length = 0
+      this.#pool.give(page)
+    } else if (this.#first === page.slots.length) {
+      this.#pages.shift()
+      this.#first = 0
+      this.#pool.give(page)
+    }
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Messages that were delivered and came back, oldest first: a binary heap in plain number arrays,
+ * since a lost consumer may give back a million of them. Giving back in order costs the same
+ * whatever their number.
+ */
+
+export class Returned {
+  readonly #sequences: number[] = []
+  readonly #slots: number[] = []
+  readonly #deadlines: number[] = []
+  readonly #returns: number[] = []
+
+  get count(): number {
+    return this.#slots.length
+  }
+
+  /** The oldest: its sequence number, slot, deadline (0: none), and how often it came back. */
+  get sequence(): number {
+    return this.#sequences[0] as number
+  }
+  get slot(): number {
+    return this.#slots[0] as number
+  }
+  get deadline(): number {
+    return this.#deadlines[0] as number
+  }
+  get returns(): number {
+    return this.#returns[0] as number
+  }
+
+  push(sequence: number, slot: number, deadline: number, returns: number): void {
+    let place = this.#slots.length
+    while (place > 0) {
+      const above = (place - 1) >> 1
+      if ((this.#sequences[above] as number) <= sequence) break
+      this.#move(above, place)
+      place = above
+    }
+    this.#set(place, sequence, slot, deadline, returns)
+  }
+
+  /** Takes the oldest out. */
+  shift(): void {
+    const sequence = this.#sequences.pop() as number
+    const slot = this.#slots.pop() as number
+    const deadline = this.#deadlines.pop() as number
+    const returns = this.#returns.pop() as number
+    const count = this.#slots.length
+    if (count === 0) return
+    let place = 0
+    for (;;) {
+      let below = 2 * place + 1
+      if (below >= count) break
+      const right = below + 1
+      if (right < count && (this.#sequences[right] as number) < (this.#sequences[below] as number))
+        below = right
+      if ((this.#sequences[below] as number) >= sequence) break
+      this.#move(below, place)
+      place = below
+    }
+    this.#set(place, sequence, slot, deadline, returns)
+  }
+
+  #move(from: number, to: number): void {
+    this.#set(
+      to,
+      this.#sequences[from] as number,
+      this.#slots[from] as number,
+      this.#deadlines[from] as number,
+      this.#returns[from] as number,
+    )
+  }
+
+  #set(place: number, sequence: number, slot: number, deadline: number, returns: number): void {
+    this.#sequences[place] = sequence
+    this.#slots[place] = slot
+    this.#deadlines[place] = deadline
+    this.#returns[place] = returns
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * From a message to its queues. The walk over exchanges and bindings is done once for each
+ * address (exchange and routing key, compared as bytes) and its result kept until the topology
+ * changes; with headers exchanges on the way, or with CC and BCC keys, it is done every time.
+ */
+import { isUtf8 } from 'node:buffer'
+import type { FieldTable } from '../wire/field-table.js'
+import type { Message } from '../wire/message.js'
+import { AmqpError } from '../wire/replies.js'
+import { Exchange } from './exchanges/exchange.js'
+import type { Queue } from './queues/queue.js'
+
+/** Routes kept; a route that falls on the place of another takes it. */
+const routesKept = 4096
+
+const noHeaders: FieldTable = []
+
+/** Where messages of one address go. */
+export interface Route {
+  readonly address: Buffer
+  readonly exchange: Exchange
+  readonly key: string
+  readonly queues: readonly Queue[]
+  /** The headers decide too: `queues` is empty, and `walk` must be called for each message. */
+  readonly readsHeaders: boolean
+  readonly generation: number
+}
+
+export class Router {
+  readonly #exchanges: ReadonlyMap<string, Exchange>
+  readonly #queues: ReadonlyMap<string, Queue>
+  readonly #name: string
+  #routes: (Route | undefined)[] = []
+  #generation = 0
+  #walk = 0
+  #readsHeaders = false
+
+  constructor(
+    vhost: string,
+    exchanges: ReadonlyMap<string, Exchange>,
+    queues: ReadonlyMap<string, Queue>,
+  ) {
+    this.#name = vhost
+    this.#exchanges = exchanges
+    this.#queues = queues
+  }
+
+  /** Forgets all routes: an exchange, a queue or a binding has come or gone. */
+  changed(): void {
+    this.#generation++
+    this.#routes = []
+  }
+
+  /** The route of a message; `last` is the sender's previous one, most often the same. Throws NOT_FOUND, or FRAME_ERROR for names that are not UTF-8. */
+  route(message: Message, last: Route | null): Route {
+    if (last !== null && last.generation === this.#generation && isAt(last.address, message))
+      return last
+    const place = hash(message) & (routesKept - 1)
+    const kept = this.#routes[place]
+    if (kept !== undefined && isAt(kept.address, message)) return kept
+    const route = this.#newRoute(message)
+    this.#routes[place] = route
+    return route
+  }
+
+  /** All queues that a message with these keys and headers reaches from `exchange`, each once. */
+  walk(exchange: Exchange, keys: readonly string[], headers: FieldTable): Queue[] {
+    const walk = ++this.#walk
+    const queues: Queue[] = []
+    const exchanges: Exchange[] = [exchange]
+    exchange.routing = walk
+    this.#readsHeaders = false
+    let matched = false
+    const found = (destination: Queue | Exchange) => {
+      matched = true
+      if (destination.routing === walk) return
+      destination.routing = walk
+      if (destination instanceof Exchange) exchanges.push(destination)
+      else queues.push(destination)
+    }
+    for (let next = exchanges.shift(); next !== undefined; next = exchanges.shift()) {
+      matched = false
+      if (next.readsHeaders) this.#readsHeaders = true
+      if (next.name === '') this.#matchDefault(keys, found)
+      else next.match(keys, headers, found)
+      const alternate = next.alternate
+      if (!matched && alternate !== null) {
+        const exchange = this.#exchanges.get(alternate)
+        if (exchange !== undefined) found(exchange)
+      }
+    }
+    return queues
+  }
+
+  /** The default exchange has no bindings: the key is the name of the queue. */
+  #matchDefault(keys: readonly string[], found: (queue: Queue) => void): void {
+    for (const key of keys) {
+      const queue = this.#queues.get(key)
+      if (queue !== undefined) found(queue)
+    }
+  }
+
+  #newRoute(message: Message): Route {
+    const address = Buffer.from(message.bytes.subarray(message.start, message.addressEnd))
+    if (!isUtf8(address.subarray(1, 1 + address.readUInt8(0))) || !isUtf8(routingKeyOf(address)))
+      throw new AmqpError('FRAME_ERROR', 'Malformed UTF-8 in shortstr')
+    const { exchange: name, routingKey: key } = message
+    const exchange = this.#exchanges.get(name)
+    if (exchange === undefined)
+      throw new AmqpError('NOT_FOUND', `no exchange '${name}' in vhost '${this.#name}'`)
+    const queues = this.walk(exchange, [key], noHeaders)
+    const readsHeaders = this.#readsHeaders
+    return {
+      address,
+      exchange,
+      key,
+      queues: readsHeaders ? [] : queues,
+      readsHeaders,
+      generation: this.#generation,
+    }
+  }
+}
+
+function routingKeyOf(address: Buffer): Buffer {
+  return address.subarray(2 + address.readUInt8(0))
+}
+
+/** Whether a message has this address. */
+function isAt(address: Buffer, message: Message): boolean {
+  const { bytes, start } = message
+  if (message.addressEnd - start !== address.length) return false
+  for (let i = 0; i < address.length; i++) if (bytes[start + i] !== address[i]) return false
+  return true
+}
+
+/** FNV-1a over the address, mixed once more because only the low bits are used. */
+function hash(message: Message): number {
+  const { bytes } = message
+  const end = message.addressEnd
+  let h = 0x811c9dc5
+  for (let at = message.start; at < end; at++) h = Math.imul(h ^ (bytes[at] as number), 0x01000193)
+  return h ^ (h >>> 15)
+}

@@ -1,0 +1,452 @@
+/**
+ * A vhost: its exchanges, queues and bindings, and the way of a message from the one to the
+ * others. Refusals are AmqpErrors with RabbitMQ's texts; who may do what is asked elsewhere.
+ */
+
+import type { Clock } from '../platform/clock.js'
+import type { Random } from '../platform/random.js'
+import type { Turn } from '../platform/turn.js'
+import { Mark, type MessageTable } from '../store/message-table.js'
+import {
+  describeDifference,
+  equivalent,
+  type FieldTable,
+  type FieldValue,
+  lookup,
+  typeNames,
+} from '../wire/field-table.js'
+import { decodeProperties } from '../wire/properties.js'
+import { AmqpError } from '../wire/replies.js'
+import { Arrival } from './arrival.js'
+import { type Binding, bindingIdentity } from './binding.js'
+import { DeadLetters } from './dead-letter.js'
+import type { Deadlines } from './deadlines.js'
+import { DirectExchange } from './exchanges/direct.js'
+import { Exchange, type ExchangeDeclaration } from './exchanges/exchange.js'
+import { FanoutExchange } from './exchanges/fanout.js'
+import { HeadersExchange } from './exchanges/headers.js'
+import { TopicExchange } from './exchanges/topic.js'
+import { exchangeIn, queueIn, stripped } from './names.js'
+import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
+import type { ReadyPages } from './queues/ready.js'
+import { knownArguments, queueSettings } from './queues/settings.js'
+import { type Route, Router } from './router.js'
+
+/** What all vhosts of a broker share. */
+export interface Shared {
+  readonly messages: MessageTable
+  readonly pages: ReadyPages
+  readonly turn: Turn
+  readonly clock: Clock
+  readonly random: Random
+  readonly deadlines: Deadlines
+}
+
+/** What became of a message: bits. */
+export const Outcome = { unroutable: 0, routed: 1, refused: 2 } as const
+
+const exchangeTypes: Readonly<Record<string, new (declaration: ExchangeDeclaration) => Exchange>> =
+  {
+    direct: DirectExchange,
+    fanout: FanoutExchange,
+    topic: TopicExchange,
+    headers: HeadersExchange,
+  }
+
+/** The exchanges that every vhost has from its beginning. */
+const predeclared: readonly (readonly [string, string, boolean])[] = [
+  ['', 'direct', false],
+  ['amq.direct', 'direct', false],
+  ['amq.fanout', 'fanout', false],
+  ['amq.topic', 'topic', false],
+  ['amq.headers', 'headers', false],
+  ['amq.match', 'headers', false],
+  ['amq.rabbitmq.trace', 'topic', true],
+]
+
+/** What queue.declare asks for; `owner` is the asking connection. */
+export interface QueueRequest {
+  readonly name: string
+  readonly durable: boolean
+  readonly exclusive: boolean
+  readonly autoDelete: boolean
+  readonly arguments: FieldTable
+  readonly owner: Owner
+}
+
+/** What exchange.declare asks for. */
+export interface ExchangeRequest extends ExchangeDeclaration {
+  readonly type: string
+}
+
+/** One end of a binding request. */
+export type Destination =
+  | { readonly kind: 'queue'; readonly name: string }
+  | { readonly kind: 'exchange'; readonly name: string }
+
+export class Vhost implements QueueHost {
+  readonly name: string
+  readonly exchanges = new Map<string, Exchange>()
+  readonly queues = new Map<string, Queue>()
+  readonly router: Router
+  /** The message that is being published at the moment. */
+  readonly arrival: Arrival
+  readonly messages: MessageTable
+  readonly pages: ReadyPages
+  readonly turn: Turn
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  readonly #random: Random
+  readonly #deadLetters: DeadLetters
+  readonly #deadArrival: Arrival
+
+  constructor(name: string, shared: Shared) {
+    this.name = name
+    this.messages = shared.messages
+    this.pages = shared.pages
+    this.turn = shared.turn
+    this.clock = shared.clock
+    this.deadlines = shared.deadlines
+    this.#random = shared.random
+    this.router = new Router(name, this.exchanges, this.queues)
+    this.#deadLetters = new DeadLetters(this)
+    this.arrival = new Arrival(shared.messages)
+    this.#deadArrival = new Arrival(shared.messages)
+    for (const [exchange, type, internal] of predeclared)
+      this.#create({
+        name: exchange,
+        type,
+        internal,
+        durable: true,
+        autoDelete: false,
+        arguments: [],
+      })
+  }
+
+  // --- messages
+
+  /**
+   * Puts a message into the queues of its route, and those of its further keys if it has any.
+   * Returns bits of `Outcome`.
+   */
+  publish(route: Route, arrival: Arrival, furtherKeys: readonly string[] | null): number {
+    let queues = route.queues
+    if (route.readsHeaders || furtherKeys !== null)
+      queues = this.router.walk(
+        route.exchange,
+        furtherKeys === null ? [route.key] : [route.key, ...furtherKeys],
+        headersOf(arrival),
+      )
+    return this.enqueue(queues, arrival)
+  }
+
+  /** Puts a message into queues. Returns bits of `Outcome`. */
+  enqueue(queues: readonly Queue[], arrival: Arrival): number {
+    if (queues.length === 0) return Outcome.unroutable
+    let outcome: number = Outcome.routed
+    for (let i = 0; i < queues.length; i++)
+      if (!(queues[i] as Queue).publish(arrival)) outcome |= Outcome.refused
+    return outcome
+  }
+
+  /** Puts a dead letter, made from the message in `slot`, into queues. */
+  enqueueDead(
+    queues: readonly Queue[],
+    bytes: Buffer,
+    parts: readonly Buffer[] | null,
+    slot: number,
+  ): void {
+    const arrival = this.#deadArrival
+    arrival.message.at(bytes, 0, bytes.length, parts)
+    const persistent = this.messages.persistent(slot) ? Mark.persistent : 0
+    arrival.begin(this.messages.priority(slot) | persistent | Mark.died, -1, true)
+    this.enqueue(queues, arrival)
+  }
+
+  bury(queue: Queue, slot: number, reason: DeathReason): void {
+    this.#deadLetters.add(queue, slot, reason)
+  }
+
+  // --- exchanges
+
+  /** The exchange of this name, or NOT_FOUND. */
+  exchange(name: string): Exchange {
+    const exchange = this.exchanges.get(name)
+    if (exchange === undefined)
+      throw new AmqpError('NOT_FOUND', `no ${exchangeIn(this.name, name)}`)
+    return exchange
+  }
+
+  /** Declares an exchange, or finds that it exists as it is wanted. */
+  declareExchange(request: ExchangeRequest): Exchange {
+    if (exchangeTypes[request.type] === undefined)
+      throw new AmqpError('PRECONDITION_FAILED', `unknown exchange type '${request.type}'`)
+    const name = stripped(request.name)
+    this.#refuseDefault(name)
+    const existing = this.exchanges.get(name)
+    if (existing !== undefined) {
+      this.#compareExchange(existing, request)
+      return existing
+    }
+    if (name.startsWith('amq.'))
+      throw new AmqpError(
+        'ACCESS_REFUSED',
+        `exchange name '${name}' contains reserved prefix 'amq.*'`,
+      )
+    const alternate = lookup(request.arguments, 'alternate-exchange')
+    if (alternate !== undefined && alternate.type !== 'S')
+      throw new AmqpError(
+        'PRECONDITION_FAILED',
+        `invalid type '${typeNames[alternate.type]}' for arg 'alternate-exchange' in ${exchangeIn(this.name, name)}`,
+      )
+    return this.#create({ ...request, name })
+  }
+
+  /** Deletes an exchange with its bindings; one that does not exist is fine. */
+  deleteExchange(requested: string, ifUnused: boolean): void {
+    const name = stripped(requested)
+    this.#refuseDefault(name)
+    if (name.startsWith('amq.'))
+      throw new AmqpError(
+        'ACCESS_REFUSED',
+        `deletion of system ${exchangeIn(this.name, name)} not allowed`,
+      )
+    const exchange = this.exchanges.get(name)
+    if (exchange === undefined) return
+    if (ifUnused && exchange.bindings.size > 0)
+      throw new AmqpError('PRECONDITION_FAILED', `${exchangeIn(this.name, name)} in use`)
+    this.#removeExchange(exchange)
+  }
+
+  // --- queues
+
+  /** The queue of this name, if `connection` may use it: else NOT_FOUND or RESOURCE_LOCKED. */
+  queue(name: string, connection: Owner): Queue {
+    const queue = this.queues.get(stripped(name))
+    if (queue === undefined) throw new AmqpError('NOT_FOUND', `no ${queueIn(this.name, name)}`)
+    if (queue.owner !== null && queue.owner !== connection) throw this.#locked(queue.name)
+    return queue
+  }
+
+  /** Declares a queue, or finds that it exists as it is wanted. An empty name is replaced by a new one. */
+  declareQueue(request: QueueRequest): Queue {
+    const name = stripped(request.name)
+    if (name.startsWith('amq.'))
+      throw new AmqpError('ACCESS_REFUSED', `queue name '${name}' contains reserved prefix 'amq.*'`)
+    const existing = this.queues.get(name)
+    if (existing !== undefined) {
+      this.#compareQueue(existing, request)
+      existing.used()
+      return existing
+    }
+    const chosen = name === '' ? this.generatedName('amq.gen-') : name
+    const settings = queueSettings(request.arguments, queueIn(this.name, chosen))
+    const queue = new Queue(
+      {
+        name: chosen,
+        // An exclusive queue ends with its connection, so there is nothing to survive a restart.
+        durable: request.durable && !request.exclusive,
+        autoDelete: request.autoDelete,
+        owner: request.exclusive ? request.owner : null,
+        arguments: request.arguments,
+      },
+      settings,
+      this,
+    )
+    this.queues.set(chosen, queue)
+    this.router.changed()
+    if (request.exclusive) request.owner.owns(queue)
+    return queue
+  }
+
+  /**
+   * Deletes a queue that `connection` may use; one that does not exist is fine. `deleted` hears
+   * how many messages were ready, before the consumers hear that the queue is gone.
+   */
+  deleteQueue(
+    name: string,
+    connection: Owner,
+    conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean },
+    deleted: (messageCount: number) => void,
+  ): void {
+    if (!this.queues.has(stripped(name))) {
+      deleted(0)
+      return
+    }
+    const queue = this.queue(name, connection)
+    if (conditions.ifUnused && queue.consumers.count > 0)
+      throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} in use`)
+    if (conditions.ifEmpty && queue.readyCount > 0)
+      throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} not empty`)
+    deleted(queue.readyCount)
+    this.removeQueue(queue)
+  }
+
+  /** Removes a queue for whatever reason. */
+  removeQueue(queue: Queue): void {
+    if (queue.deleted) return
+    queue.owner?.disowns(queue)
+    this.queues.delete(queue.name)
+    for (const binding of [...queue.bindings]) this.#removeBinding(binding)
+    this.router.changed()
+    queue.end()
+  }
+
+  queueUnused(queue: Queue): void {
+    this.removeQueue(queue)
+  }
+
+  /** A name that nobody else has: 22 characters of base64url behind the prefix. */
+  generatedName(prefix: string): string {
+    return prefix + this.#random.bytes(16).toString('base64url')
+  }
+
+  // --- bindings
+
+  /** Binds a queue or an exchange to an exchange. The same binding again changes nothing. */
+  bind(
+    source: string,
+    destination: Destination,
+    key: string,
+    table: FieldTable,
+    connection: Owner,
+  ): void {
+    const from = stripped(source)
+    this.#refuseDefault(from)
+    const to = this.#destination(destination, connection)
+    const exchange = this.exchange(from)
+    const identity = bindingIdentity(destination.kind, to.name, key, table)
+    if (exchange.bindings.has(identity)) return
+    exchange.check(key, table)
+    const binding: Binding = { source: exchange, destination: to, key, arguments: table }
+    exchange.bindings.set(identity, binding)
+    exchange.add(binding)
+    if (to instanceof Exchange) to.inbound.add(binding)
+    else to.bindings.add(binding)
+    this.router.changed()
+  }
+
+  /** Takes a binding away; one that does not exist is fine. */
+  unbind(
+    source: string,
+    destination: Destination,
+    key: string,
+    table: FieldTable,
+    connection: Owner,
+  ): void {
+    const from = stripped(source)
+    this.#refuseDefault(from)
+    if (destination.kind === 'exchange') this.#refuseDefault(stripped(destination.name))
+    const name = stripped(destination.name)
+    if (destination.kind === 'queue' && this.queues.has(name)) this.queue(name, connection)
+    const exchange = this.exchanges.get(from)
+    const binding = exchange?.bindings.get(bindingIdentity(destination.kind, name, key, table))
+    if (binding !== undefined) this.#removeBinding(binding)
+  }
+
+  // ---
+
+  #create(request: ExchangeRequest): Exchange {
+    const Type = exchangeTypes[request.type] as new (declaration: ExchangeDeclaration) => Exchange
+    const exchange = new Type(request)
+    this.exchanges.set(exchange.name, exchange)
+    this.router.changed()
+    return exchange
+  }
+
+  #removeExchange(exchange: Exchange): void {
+    if (exchange.deleted) return
+    exchange.deleted = true
+    this.exchanges.delete(exchange.name)
+    for (const binding of [...exchange.bindings.values(), ...exchange.inbound])
+      this.#removeBinding(binding)
+    this.router.changed()
+  }
+
+  /** Takes a binding away, and with the last of its source an auto-delete exchange. */
+  #removeBinding(binding: Binding): void {
+    const { source, destination, key } = binding
+    const kind = destination instanceof Exchange ? 'exchange' : 'queue'
+    source.bindings.delete(bindingIdentity(kind, destination.name, key, binding.arguments))
+    source.remove(binding)
+    if (destination instanceof Exchange) destination.inbound.delete(binding)
+    else destination.bindings.delete(binding)
+    this.router.changed()
+    if (source.autoDelete && source.bindings.size === 0) this.#removeExchange(source)
+  }
+
+  #destination(destination: Destination, connection: Owner): Queue | Exchange {
+    if (destination.kind === 'queue') return this.queue(destination.name, connection)
+    const name = stripped(destination.name)
+    this.#refuseDefault(name)
+    return this.exchange(name)
+  }
+
+  #refuseDefault(name: string): void {
+    if (name === '')
+      throw new AmqpError('ACCESS_REFUSED', 'operation not permitted on the default exchange')
+  }
+
+  #locked(name: string): AmqpError {
+    return new AmqpError(
+      'RESOURCE_LOCKED',
+      `cannot obtain exclusive access to locked ${queueIn(this.name, name)}. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
+    )
+  }
+
+  #compareExchange(existing: Exchange, request: ExchangeRequest): void {
+    const what = exchangeIn(this.name, existing.name)
+    compare(what, 'type', request.type, existing.type)
+    compare(what, 'durable', request.durable, existing.durable)
+    compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
+    compare(what, 'internal', request.internal, existing.internal)
+    compareArgument(what, 'alternate-exchange', request.arguments, existing.arguments)
+  }
+
+  #compareQueue(existing: Queue, request: QueueRequest): void {
+    const owned = existing.owner !== null
+    if (owned !== request.exclusive || (owned && existing.owner !== request.owner))
+      throw this.#locked(existing.name)
+    const what = queueIn(this.name, existing.name)
+    compare(what, 'durable', request.durable && !request.exclusive, existing.durable)
+    compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
+    for (const name of knownArguments)
+      compareArgument(what, name, request.arguments, existing.arguments)
+  }
+}
+
+function compare<T>(what: string, property: string, received: T, current: T): void {
+  if (received === current) return
+  throw new AmqpError(
+    'PRECONDITION_FAILED',
+    `inequivalent arg '${property}' for ${what}: received '${received}' but current is '${current}'`,
+  )
+}
+
+function compareArgument(
+  what: string,
+  name: string,
+  received: FieldTable,
+  current: FieldTable,
+): void {
+  const wanted = argumentOf(received, name)
+  const actual = argumentOf(current, name)
+  if (wanted === undefined && actual === undefined) return
+  if (wanted !== undefined && actual !== undefined && equivalent(wanted, actual)) return
+  throw new AmqpError(
+    'PRECONDITION_FAILED',
+    `inequivalent arg '${name}' for ${what}: ${describeDifference(wanted, actual)}`,
+  )
+}
+
+/** An absent queue type and "classic" are the same. */
+function argumentOf(table: FieldTable, name: string): FieldValue | undefined {
+  const value = lookup(table, name)
+  const isDefault = name === 'x-queue-type' && value?.value?.toString() === 'classic'
+  return isDefault ? undefined : value
+}
+
+function headersOf(arrival: Arrival): FieldTable {
+  const { bytes, propertiesStart, propertiesEnd } = arrival.message
+  return decodeProperties(bytes, propertiesStart, propertiesEnd).headers ?? []
+}
