@@ -1,0 +1,94 @@
+/** basic.*, but for publish and ack, which the channel reads in place. */
+import { queueIn } from '../broker/names.js'
+import { equivalenceClass, type FieldTable, lookup, typeNames } from '../wire/field-table.js'
+import { writeGetOk } from '../wire/hot-methods.js'
+import { AmqpError } from '../wire/replies.js'
+import { ChannelConsumer, GetSource } from './consumer.js'
+import type { Handlers } from './handlers.js'
+import { Settlement } from './unacked.js'
+
+export const basicHandlers: Handlers = {
+  'basic.qos': (channel, { prefetchSize, prefetchCount, global }) => {
+    if (prefetchSize !== 0)
+      throw new AmqpError('NOT_IMPLEMENTED', `prefetch_size!=0 (${prefetchSize})`)
+    if (global) {
+      channel.sharedPrefetch = prefetchCount
+    } else {
+      channel.prefetch = prefetchCount
+      channel.sharedPrefetch = 0
+    }
+    channel.send('basic.qos-ok', {})
+  },
+
+  'basic.consume': (channel, args) => {
+    const queue = channel.queue(args.queue)
+    const tag =
+      args.consumerTag === '' ? channel.vhost.generatedName('amq.ctag-') : args.consumerTag
+    if (channel.consumers.has(tag))
+      throw new AmqpError('NOT_ALLOWED', `attempt to reuse consumer tag '${tag}'`)
+    const { consumersPerChannelMax } = channel.connection.settings
+    if (channel.consumers.size >= consumersPerChannelMax)
+      throw new AmqpError(
+        'NOT_ALLOWED',
+        `reached maximum (${consumersPerChannelMax}) of consumers per channel`,
+      )
+    const name = queueIn(channel.vhost.name, queue.name)
+    const priority = priorityOf(args.arguments, name)
+    if (queue.consumers.exclusive || (args.exclusive && queue.consumers.count > 0))
+      throw new AmqpError('ACCESS_REFUSED', `${name} in exclusive use`)
+    if (!args.nowait) channel.send('basic.consume-ok', { consumerTag: tag })
+    const { noAck, exclusive } = args
+    const request = { tag, noAck, exclusive, priority, arguments: args.arguments }
+    channel.addConsumer(new ChannelConsumer(channel, queue, request, channel.prefetch))
+  },
+
+  'basic.cancel': (channel, { consumerTag, nowait }) => {
+    channel.removeConsumer(consumerTag)
+    if (!nowait) channel.send('basic.cancel-ok', { consumerTag })
+  },
+
+  // The answer to a cancel of ours, which asked for none.
+  'basic.cancel-ok': () => {},
+
+  'basic.get': (channel, { queue: name, noAck }) => {
+    const queue = channel.queue(name)
+    const found = queue.get(noAck, (message, slot, deadline, returns) => {
+      const tag = ++channel.lastDeliveryTag
+      if (!noAck) channel.unacked.push(tag, slot, new GetSource(queue), deadline, returns)
+      const { writer, number, frameMax } = channel
+      writeGetOk(writer, number, frameMax, tag, returns > 0, queue.readyCount, message)
+    })
+    if (!found) channel.send('basic.get-empty', {})
+  },
+
+  'basic.ack': (channel, { deliveryTag, multiple }) =>
+    channel.settle(deliveryTag, multiple, Settlement.complete),
+
+  'basic.nack': (channel, { deliveryTag, multiple, requeue }) =>
+    channel.settle(deliveryTag, multiple, requeue ? Settlement.requeue : Settlement.discard),
+
+  'basic.reject': (channel, { deliveryTag, requeue }) =>
+    channel.settle(deliveryTag, false, requeue ? Settlement.requeue : Settlement.discard),
+
+  'basic.recover': (channel, { requeue }) => {
+    if (!requeue) throw new AmqpError('NOT_IMPLEMENTED', 'requeue=false')
+    channel.unacked.giveBack(Number.POSITIVE_INFINITY, true)
+    channel.send('basic.recover-ok', {})
+  },
+
+  'basic.recover-async': (channel, { requeue }) => {
+    if (!requeue) throw new AmqpError('NOT_IMPLEMENTED', 'requeue=false')
+    channel.unacked.giveBack(Number.POSITIVE_INFINITY, true)
+  },
+}
+
+function priorityOf(table: FieldTable, queue: string): number {
+  const value = lookup(table, 'x-priority')
+  if (value === undefined) return 0
+  if (equivalenceClass(value.type) !== 'integer' || value.type === 'D')
+    throw new AmqpError(
+      'PRECONDITION_FAILED',
+      `invalid arg 'x-priority' for ${queue}: "expected integer, got ${typeNames[value.type]}"`,
+    )
+  return Number(value.value)
+}

@@ -1,0 +1,269 @@
+/**
+ * A channel: takes its frames in order, puts contents together, and gives each method to its
+ * handler. The methods of publishing and settling are read here in place; all others come
+ * through the method table.
+ */
+import type { Queue } from '../broker/queues/queue.js'
+import type { Vhost } from '../broker/vhost.js'
+import { Stage, type TurnParty } from '../platform/turn.js'
+import { decodeMethod } from '../wire/codec.js'
+import { printSnippet } from '../wire/erlang-term.js'
+import { Frame, type FrameParser } from '../wire/frame-parser.js'
+import type { FrameWriter } from '../wire/frame-writer.js'
+import { hotIds } from '../wire/hot-methods.js'
+import { type Arguments, type MethodName, maySend } from '../wire/methods.js'
+import { AmqpError } from '../wire/replies.js'
+import { Confirms } from './confirms.js'
+import type { Connection } from './connection.js'
+import { type ChannelConsumer, Hold } from './consumer.js'
+import { handlers } from './handlers.js'
+import { Publisher } from './publisher.js'
+import { Transaction } from './transaction.js'
+import { Settlement, Unacked } from './unacked.js'
+
+/** Deliveries returned in one go when a channel ends: about a millisecond's work. */
+const returnsPerTurn = 8192
+
+/** `refused`: we sent channel.close. `ending`: deliveries go back to their queues. */
+type ChannelState = 'open' | 'refused' | 'ending' | 'closed'
+
+export class Channel implements TurnParty {
+  readonly connection: Connection
+  readonly number: number
+  readonly vhost: Vhost
+  readonly writer: FrameWriter
+  readonly frameMax: number
+  readonly maxMessageBytes: number
+  readonly user: string
+  readonly publisher: Publisher
+  readonly unacked = new Unacked()
+  readonly consumers = new Map<string, ChannelConsumer>()
+  confirms: Confirms | null = null
+  transaction: Transaction | null = null
+  lastDeliveryTag = 0
+  /** The queue that an empty queue name means. */
+  lastQueue: string | null = null
+  /** For consumers that come from now on; 0 for no limit. */
+  prefetch = 0
+  /** Id of the method in progress, which a close names. */
+  methodId = 0
+
+  /** Deliveries outstanding to all consumers together at most; 0 for no limit. */
+  #sharedPrefetch = 0
+  #toConsumers = 0
+  #full = false
+  #state: ChannelState = 'open'
+  #ended: () => void = () => {}
+
+  constructor(connection: Connection, number: number, vhost: Vhost) {
+    this.connection = connection
+    this.number = number
+    this.vhost = vhost
+    this.writer = connection.writer
+    this.frameMax = connection.frameMax
+    this.maxMessageBytes = connection.settings.maxMessageBytes
+    this.user = connection.user
+    this.publisher = new Publisher(this, vhost)
+  }
+
+  /** Takes a frame of this channel. Throws AmqpError. */
+  accept(frame: FrameParser): void {
+    if (this.#state !== 'open') {
+      this.#acceptWhileClosing(frame)
+      return
+    }
+    const { awaiting } = this.publisher
+    if (awaiting === 'nothing') {
+      if (frame.type !== Frame.method) {
+        this.methodId = 0
+        throw new AmqpError(
+          'UNEXPECTED_FRAME',
+          'expected method frame, got non method frame instead',
+        )
+      }
+      this.#acceptMethod(frame)
+    } else if (awaiting === 'header') {
+      if (frame.type !== Frame.header)
+        throw new AmqpError(
+          'UNEXPECTED_FRAME',
+          'expected content header for class 60, got non content header frame instead',
+        )
+      this.publisher.header(frame)
+    } else {
+      if (frame.type !== Frame.body)
+        throw new AmqpError(
+          'UNEXPECTED_FRAME',
+          'expected content body, got non content body frame instead',
+        )
+      this.publisher.body(frame)
+    }
+  }
+
+  /** Writes a method to the client. */
+  send<M extends MethodName>(name: M, args: Arguments<M>): void {
+    this.connection.send(this.number, name, args)
+  }
+
+  /** Settles deliveries as the client says; what is not outstanding closes the channel (406). */
+  settle(tag: number | bigint, multiple: boolean, settlement: Settlement): void {
+    const known =
+      typeof tag === 'number' &&
+      (this.transaction === null
+        ? this.unacked.settle(tag, multiple, settlement)
+        : this.unacked.hold(tag, multiple, settlement))
+    if (!known) throw new AmqpError('PRECONDITION_FAILED', `unknown delivery tag ${tag}`)
+  }
+
+  /** The queue of this name; the empty name is the one last declared here. */
+  queue(name: string): Queue {
+    return this.vhost.queue(this.queueName(name), this.connection)
+  }
+
+  queueName(name: string): string {
+    if (name !== '') return name
+    if (this.lastQueue === null) throw new AmqpError('NOT_FOUND', 'no previously declared queue')
+    return this.lastQueue
+  }
+
+  addConsumer(consumer: ChannelConsumer): void {
+    this.consumers.set(consumer.tag, consumer)
+    consumer.queue.addConsumer(consumer)
+    if (this.#full) consumer.hold(Hold.channel)
+    if (this.connection.congestedOutput) consumer.hold(Hold.congestion)
+    else consumer.queue.resume(consumer)
+  }
+
+  /** The client cancels: what it has in hands stays with it. */
+  removeConsumer(tag: string): void {
+    const consumer = this.consumers.get(tag)
+    if (consumer === undefined) return
+    this.consumers.delete(tag)
+    consumer.queue.removeConsumer(consumer)
+  }
+
+  /** The queue is gone: the client hears of it if it knows how to. */
+  consumerCancelled(consumer: ChannelConsumer): void {
+    this.consumers.delete(consumer.tag)
+    if (this.#state === 'open' && this.connection.can('consumer_cancel_notify'))
+      this.send('basic.cancel', { consumerTag: consumer.tag, nowait: true })
+  }
+
+  /** basic.qos with global: one window for all consumers of the channel, effective at once. */
+  set sharedPrefetch(count: number) {
+    this.#sharedPrefetch = count
+    this.#look()
+  }
+
+  /** A consumer got a delivery that it must settle. */
+  delivered(): void {
+    this.#toConsumers++
+    if (this.#sharedPrefetch > 0) this.#look()
+  }
+
+  deliverySettled(): void {
+    this.#toConsumers--
+    if (this.#full) this.#look()
+  }
+
+  /** The connection's output is not being read, or is again. */
+  congestion(congested: boolean): void {
+    for (const consumer of this.consumers.values())
+      if (congested) consumer.hold(Hold.congestion)
+      else consumer.release(Hold.congestion)
+  }
+
+  selectConfirms(): void {
+    if (this.transaction !== null)
+      throw new AmqpError('PRECONDITION_FAILED', 'cannot switch from tx to confirm mode')
+    this.confirms ??= new Confirms(this.vhost.turn, this.writer, this.number)
+  }
+
+  selectTransaction(): Transaction {
+    if (this.confirms !== null)
+      throw new AmqpError('PRECONDITION_FAILED', 'cannot switch from confirm to tx mode')
+    this.transaction ??= new Transaction(this, this.vhost.arrival)
+    return this.transaction
+  }
+
+  /** We refused something: everything but the end of the channel is thrown away from now on. */
+  refuse(): void {
+    this.#end('refused', () => {})
+  }
+
+  /** Ends the channel and calls `ended` once its deliveries are back in their queues. */
+  close(ended: () => void): void {
+    this.#end('ending', () => {
+      this.#state = 'closed'
+      ended()
+    })
+  }
+
+  endTurn(): void {
+    if (this.unacked.giveBack(returnsPerTurn, false)) this.#ended()
+    else this.vhost.turn.add(Stage.deliver, this)
+  }
+
+  #acceptMethod(frame: FrameParser): void {
+    const { bytes, start, end } = frame
+    const id = end - start >= 4 ? bytes.readUInt32BE(start) : 0
+    this.methodId = id
+    if (id === hotIds.publish) {
+      const { alarms } = this.connection
+      this.publisher.publish(frame, !alarms.active)
+      if (alarms.active) this.connection.blockPublisher()
+      return
+    }
+    // A tag of more than 2^53 is nobody's, and goes the long way for the sake of its text.
+    if (id === hotIds.ack && end - start === 13 && bytes.readUInt32BE(start + 4) < 0x200000) {
+      const tag = bytes.readUInt32BE(start + 4) * 0x100000000 + bytes.readUInt32BE(start + 8)
+      this.settle(tag, ((bytes[start + 12] as number) & 1) === 1, Settlement.complete)
+      return
+    }
+    const method = decodeMethod(bytes, start, end)
+    const handler = maySend('client', method.name) ? handlers[method.name] : undefined
+    if (handler === undefined) throw new AmqpError('COMMAND_INVALID', 'unimplemented method')
+    ;(handler as (channel: Channel, args: unknown) => void)(this, method.args)
+  }
+
+  /** After our close only the client's close and close-ok count. */
+  #acceptWhileClosing(frame: FrameParser): void {
+    if (this.#state !== 'refused' || frame.type !== Frame.method) return
+    const { bytes, start, end } = frame
+    if (end - start < 4) return
+    const id = bytes.readUInt32BE(start)
+    if (id === channelClose) this.send('channel.close-ok', {})
+    else if (id === channelCloseOk) this.connection.forget(this)
+  }
+
+  #end(state: ChannelState, ended: () => void): void {
+    const first = this.#state === 'open'
+    this.#state = state
+    this.#ended = ended
+    if (!first) {
+      ended()
+      return
+    }
+    this.publisher.close()
+    this.confirms?.close()
+    for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)
+    this.endTurn()
+  }
+
+  #look(): void {
+    const full = this.#sharedPrefetch > 0 && this.#toConsumers >= this.#sharedPrefetch
+    if (full === this.#full) return
+    this.#full = full
+    for (const consumer of this.consumers.values())
+      if (full) consumer.hold(Hold.channel)
+      else consumer.release(Hold.channel)
+  }
+}
+
+const channelClose = 0x00140028
+const channelCloseOk = 0x00140029
+
+/** What is wrong with a frame that no channel can take. */
+export function unexpectedFrame(frame: FrameParser): AmqpError {
+  const octets = printSnippet(frame.bytes.subarray(frame.start, frame.end))
+  return new AmqpError('UNEXPECTED_FRAME', `type ${frame.type}, ${octets}`)
+}

@@ -1,0 +1,565 @@
+/**
+ * A connection: reads frames, keeps the channels, and turns what goes wrong anywhere below into
+ * the close that the client gets. It gives way to others: one that has sent its share of a turn
+ * is read on in the next, and one that does not read its output is not read from either.
+ */
+import type { AlarmListener, Alarms } from '../broker/alarms.js'
+import type { Broker } from '../broker/broker.js'
+import type { Owner, Queue } from '../broker/queues/queue.js'
+import type { Vhost } from '../broker/vhost.js'
+import { readBufferBytes, type Socket, type SocketOwner } from '../platform/sockets.js'
+import { Stage, type TurnParty } from '../platform/turn.js'
+import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
+import { printSnippet } from '../wire/erlang-term.js'
+import type { FieldTable } from '../wire/field-table.js'
+import { Frame, FrameParser } from '../wire/frame-parser.js'
+import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
+import type { Arguments, Method, MethodName } from '../wire/methods.js'
+import { AmqpError, replies } from '../wire/replies.js'
+import { Channel, unexpectedFrame } from './channel.js'
+import { asAmqpError, closeFrame } from './closing.js'
+import {
+  Handshake,
+  type HandshakeHost,
+  isProtocolHeader,
+  LoginRefused,
+  protocolHeader,
+} from './handshake.js'
+import { Heartbeat, type Watched } from './heartbeat.js'
+import type { ProtocolSettings } from './settings.js'
+
+/** Frames taken before frame_max is agreed: room for a large token in start-ok. */
+const firstFrameMax = 131_072
+
+/** A connection that ends without an answer, or after one, stays open this long at most. */
+const lingerMs = 3000
+
+/** As above for a connection that ends as it should: the heartbeat, but no more than this. */
+const patienceSecondsMax = 30
+
+/** With this much output unread, a connection is not read from. */
+const unsentMax = 4 * 1024 * 1024
+
+/** Why a connection is not read from: bits. */
+const Pause = { turn: 1, alarm: 2, output: 4 } as const
+
+/** `refused`: we sent connection.close. `deaf`: what comes is no longer understood. */
+type ConnectionState = 'header' | 'handshake' | 'running' | 'refused' | 'deaf' | 'closed'
+
+/** What is told when a connection ends. */
+export interface ConnectionHost {
+  opened(connection: Connection): void
+  closed(connection: Connection): void
+}
+
+const methodOpen = 0x0014000a
+const heartbeatFrame = Buffer.of(Frame.heartbeat, 0, 0, 0, 0, 0, 0, 0xce)
+const heartbeatOctets = 0
+
+export class Connection
+  implements SocketOwner, Congestion, TurnParty, AlarmListener, HandshakeHost, Watched, Owner
+{
+  readonly settings: ProtocolSettings
+  readonly writer: FrameWriter
+  /** How the log names it: peer -> own address. */
+  readonly name: string
+  bytesReceived = 0
+  congestedOutput = false
+
+  readonly #broker: Broker
+  readonly #socket: Socket
+  readonly #host: ConnectionHost
+  readonly #parser = new FrameParser(firstFrameMax)
+  readonly #handshake: Handshake
+  readonly #channels = new Map<number, Channel>()
+  #lastChannel: Channel | null = null
+  #state: ConnectionState = 'header'
+  #header = Buffer.alloc(0)
+  #heartbeat: Heartbeat | null = null
+  #cancelTimer: (() => void) | null = null
+  #pauses = 0
+  #turnBytes = 0
+  #waitsForTurn = false
+  /** Input that came before an alarm stopped us, and is taken up after it. */
+  #held: Buffer | null = null
+  /** connection.blocked has been sent. */
+  #blocked = false
+  /** Queues that end with this connection. */
+  readonly #exclusiveQueues = new Set<Queue>()
+
+  constructor(socket: Socket, broker: Broker, settings: ProtocolSettings, host: ConnectionHost) {
+    this.#socket = socket
+    this.#broker = broker
+    this.settings = settings
+    this.#host = host
+    this.name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
+    this.writer = new FrameWriter(broker.chunks, broker.world.turn, socket, this)
+    this.#handshake = new Handshake(broker, settings, this)
+    this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
+      this.#log.error({ conn: this.name }, `handshake timeout on ${this.name}`)
+      socket.destroy()
+    })
+    broker.alarms.listeners.add(this)
+    socket.attach(this)
+  }
+
+  get frameMax(): number {
+    return this.#handshake.frameMax
+  }
+
+  get user(): string {
+    return this.#handshake.user
+  }
+
+  get alarms(): Alarms {
+    return this.#broker.alarms
+  }
+
+  get fromLoopback(): boolean {
+    return isLoopback(this.#socket.remoteAddress)
+  }
+
+  get bytesSent(): number {
+    return this.writer.bytesSent
+  }
+
+  get notReading(): boolean {
+    return this.#pauses !== 0
+  }
+
+  /** Whether the client announced a capability. */
+  can(capability: string): boolean {
+    return this.#handshake.can(capability)
+  }
+
+  /** Writes a method. */
+  send<M extends MethodName>(channel: number, name: M, args: Arguments<M>): void {
+    this.writer.write(encodeMethodFrame(channel, name, args))
+  }
+
+  /** A channel has ended. */
+  forget(channel: Channel): void {
+    this.#channels.delete(channel.number)
+    if (this.#lastChannel === channel) this.#lastChannel = null
+  }
+
+  owns(queue: Queue): void {
+    this.#exclusiveQueues.add(queue)
+  }
+
+  disowns(queue: Queue): void {
+    this.#exclusiveQueues.delete(queue)
+  }
+
+  /** Ends the connection from our side, for example `CONNECTION_FORCED`. */
+  close(error: AmqpError): void {
+    if (this.#state === 'header' || this.#state === 'handshake') this.#socket.destroy()
+    else if (this.#state === 'running') this.#refuse(error, 0)
+  }
+
+  /** Drops the connection without a word. */
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  // --- input
+
+  received(bytes: Buffer, length: number): void {
+    this.bytesReceived += length
+    this.#turnBytes += length
+    if (!this.#waitsForTurn) {
+      this.#waitsForTurn = true
+      this.#broker.world.turn.add(Stage.read, this)
+    }
+    if (this.#turnBytes >= readBufferBytes) this.#pause(Pause.turn)
+    if (this.#state === 'header') this.#receiveHeader(bytes.subarray(0, length))
+    else this.#parse(bytes, 0, length)
+    if (this.writer.unsentBytes > unsentMax) this.#pause(Pause.output)
+  }
+
+  /** The turn is over: there is a new share. */
+  endTurn(): void {
+    this.#waitsForTurn = false
+    this.#turnBytes = 0
+    this.#resume(Pause.turn)
+  }
+
+  ended(): void {
+    if (this.#state === 'running')
+      this.#log.warn(
+        { conn: this.name },
+        `closing AMQP connection ${this.#title}: client unexpectedly closed TCP connection`,
+      )
+    this.#teardown()
+    this.#hangUp()
+  }
+
+  closed(): void {
+    this.#teardown()
+    this.#state = 'closed'
+    this.#cancelTimer?.()
+    this.writer.close()
+    this.#host.closed(this)
+  }
+
+  // --- output
+
+  drained(): void {
+    this.writer.drained()
+    if (this.writer.unsentBytes <= unsentMax) this.#resume(Pause.output)
+  }
+
+  congested(): void {
+    this.congestedOutput = true
+    for (const channel of this.#channels.values()) channel.congestion(true)
+  }
+
+  relieved(): void {
+    this.congestedOutput = false
+    for (const channel of this.#channels.values()) channel.congestion(false)
+  }
+
+  sendHeartbeat(): void {
+    this.writer.write(heartbeatFrame)
+  }
+
+  peerIsSilent(): void {
+    const seconds = this.#handshake.heartbeatSeconds
+    this.#log.warn(
+      { conn: this.name },
+      `closing AMQP connection ${this.#title}: missed heartbeats from client, timeout: ${seconds}s`,
+    )
+    this.#socket.destroy()
+  }
+
+  sendStart(serverProperties: FieldTable, mechanisms: string): void {
+    this.send(0, 'connection.start', {
+      versionMajor: 0,
+      versionMinor: 9,
+      serverProperties,
+      mechanisms: Buffer.from(mechanisms),
+      locales: Buffer.from('en_US'),
+    })
+  }
+
+  sendTune(channelMax: number, frameMax: number, heartbeat: number): void {
+    this.send(0, 'connection.tune', { channelMax, frameMax, heartbeat })
+  }
+
+  // --- alarms
+
+  /** A publish came while an alarm is set: nothing more is read until it is cleared. */
+  blockPublisher(): void {
+    if (this.#state !== 'running') return
+    this.#pause(Pause.alarm)
+    if (this.#blocked) return
+    this.#blocked = true
+    if (this.can('connection.blocked'))
+      this.send(0, 'connection.blocked', { reason: this.alarms.reason })
+  }
+
+  alarmsChanged(): void {
+    if (this.alarms.active || !this.#blocked) return
+    this.#blocked = false
+    if (this.can('connection.blocked')) this.send(0, 'connection.unblocked', {})
+    this.#resume(Pause.alarm)
+  }
+
+  // ---
+
+  get #log() {
+    return this.#broker.world.log
+  }
+
+  /** The connection as the log's lines show it. */
+  get #title(): string {
+    const { connectionName, vhost, user } = this.#handshake
+    const name = connectionName === '' ? '' : ` - ${connectionName}`
+    return `(${this.name}${name}, vhost: '${vhost?.name ?? 'none'}', user: '${user}')`
+  }
+
+  #receiveHeader(bytes: Buffer): void {
+    const missing = protocolHeader.length - this.#header.length
+    this.#header = Buffer.concat([this.#header, bytes.subarray(0, missing)])
+    if (this.#header.length < protocolHeader.length) return
+    if (!isProtocolHeader(this.#header)) {
+      this.#log.error(
+        { conn: this.name },
+        `closing AMQP connection (${this.name}): bad header ${JSON.stringify(this.#header.toString('latin1'))}${hint(this.#header)}`,
+      )
+      this.writer.write(protocolHeader)
+      this.#hangUp()
+      return
+    }
+    this.#log.info({ conn: this.name }, `accepting AMQP connection (${this.name})`)
+    this.#state = 'handshake'
+    this.#handshake.start()
+    if (bytes.length > missing) {
+      const rest = bytes.subarray(missing)
+      this.#parse(rest, 0, rest.length)
+    }
+  }
+
+  #parse(bytes: Buffer, start: number, end: number): void {
+    if (this.#held !== null) {
+      // Came with the last of what was read before the pause took effect.
+      this.#held = Buffer.concat([this.#held, bytes.subarray(start, end)])
+      return
+    }
+    const parser = this.#parser
+    parser.feed(bytes, start, end)
+    while (this.#state !== 'deaf' && this.#state !== 'closed') {
+      if ((this.#pauses & Pause.alarm) !== 0) {
+        this.#held = Buffer.from(parser.chunk.subarray(parser.at, parser.limit))
+        return
+      }
+      let channel: Channel | null = null
+      let framed = false
+      try {
+        if (!parser.next()) return
+        framed = true
+        if (this.#state === 'running' && parser.channel !== 0) {
+          channel = this.#channelOf(parser)
+          channel?.accept(parser)
+        } else {
+          this.#acceptControl(parser)
+        }
+      } catch (error) {
+        this.#failed(error, channel, framed)
+      }
+    }
+  }
+
+  /** The channel of a frame; null if the frame has opened it. */
+  #channelOf(frame: FrameParser): Channel | null {
+    checkType(frame)
+    const last = this.#lastChannel
+    if (last !== null && last.number === frame.channel) return last
+    const channel = this.#channels.get(frame.channel)
+    if (channel === undefined) {
+      this.#openChannel(frame)
+      return null
+    }
+    this.#lastChannel = channel
+    return channel
+  }
+
+  #openChannel(frame: FrameParser): void {
+    const id = methodIdOf(frame)
+    if (id !== methodOpen) throw new ChannelNotOpen(id)
+    const method = decodeMethod(frame.bytes, frame.start, frame.end)
+    const { channelMax, vhost } = this.#handshake
+    if (this.#channels.size >= channelMax)
+      throw new AmqpError(
+        'NOT_ALLOWED',
+        `number of channels opened (${this.#channels.size}) has reached the negotiated channel_max (${channelMax})`,
+      )
+    if (method.name !== 'channel.open') return
+    this.#channels.set(frame.channel, new Channel(this, frame.channel, vhost as Vhost))
+    this.send(frame.channel, 'channel.open-ok', {})
+  }
+
+  /** Takes a frame of channel 0, and every frame while the connection is not open. */
+  #acceptControl(frame: FrameParser): void {
+    if (this.#state === 'refused') {
+      this.#acceptWhileClosing(frame)
+      return
+    }
+    checkType(frame)
+    if (frame.type === Frame.heartbeat) return
+    if (frame.type !== Frame.method || frame.channel !== 0) throw unexpectedFrame(frame)
+    const method = decodeMethod(frame.bytes, frame.start, frame.end)
+    if (this.#state === 'handshake' && method.name !== 'connection.close') {
+      if (this.#handshake.accept(method)) this.#opened()
+      else this.#parser.payloadMax = this.#handshake.frameMax || firstFrameMax
+    } else this.#acceptWhileRunning(method)
+  }
+
+  #acceptWhileRunning(method: Method): void {
+    if (method.name === 'connection.close') {
+      this.#log.info({ conn: this.name }, `closing AMQP connection ${this.#title}`)
+      this.#teardown()
+      this.send(0, 'connection.close-ok', {})
+      this.#hangUp()
+    } else if (method.name === 'connection.update-secret') {
+      this.send(0, 'connection.update-secret-ok', {})
+    } else {
+      throw new AmqpError('CHANNEL_ERROR', 'unexpected method in connection state running')
+    }
+  }
+
+  #acceptWhileClosing(frame: FrameParser): void {
+    if (frame.type !== Frame.method || frame.channel !== 0) return
+    const id = methodIdOf(frame)
+    if (id === connectionClose) this.send(0, 'connection.close-ok', {})
+    else if (id === connectionCloseOk) this.#hangUp()
+  }
+
+  #opened(): void {
+    this.#state = 'running'
+    this.#cancelTimer?.()
+    this.#cancelTimer = null
+    const { connectionName, heartbeatSeconds, frameMax, user, vhost } = this.#handshake
+    this.#parser.payloadMax = frameMax
+    const { clock, turn } = this.#broker.world
+    if (heartbeatSeconds > 0) this.#heartbeat = new Heartbeat(this, clock, turn, heartbeatSeconds)
+    if (connectionName !== '')
+      this.#log.info(
+        { conn: this.name },
+        `connection (${this.name}) has a client-provided name: ${connectionName}`,
+      )
+    this.#log.info(
+      { conn: this.name, user, vhost: vhost?.name },
+      `connection (${this.name}): user '${user}' authenticated and granted access to vhost '${vhost?.name}'`,
+    )
+    this.send(0, 'connection.open-ok', {})
+    this.#host.opened(this)
+  }
+
+  /** Turns what was thrown into the close that it earns; `framed` is false if the frame itself could not be read. */
+  #failed(thrown: unknown, channel: Channel | null, framed: boolean): void {
+    if (thrown instanceof LoginRefused) {
+      this.#log.error({ conn: this.name }, thrown.message)
+      if (thrown.answer === null) this.#goSilent()
+      else this.#refuse(thrown.answer, 0)
+      return
+    }
+    if (this.#state === 'refused') {
+      if (!framed) this.#state = 'deaf'
+      return
+    }
+    if (!(thrown instanceof AmqpError))
+      this.#log.error({ conn: this.name, err: thrown }, 'unexpected error on AMQP connection')
+    const error = asAmqpError(thrown)
+    const methodId =
+      thrown instanceof ChannelNotOpen
+        ? thrown.methodId
+        : (channel?.methodId ?? this.#controlMethodId(error))
+    if (channel !== null && isSoft(error)) {
+      this.#log.error(
+        { conn: this.name, channel: channel.number },
+        `Channel error on connection ${this.#title}, channel ${channel.number}: ${error.message}`,
+      )
+      channel.refuse()
+      this.writer.write(closeFrame(channel.number, error, methodId))
+      return
+    }
+    this.#log.error(
+      { conn: this.name },
+      `Error on AMQP connection ${this.#title}: ${error.message}`,
+    )
+    if (this.#state === 'handshake' && this.#handshake.state === 'starting') this.#goSilent()
+    else this.#refuse(error, framed ? methodId : 0)
+    if (!framed) this.#state = 'deaf'
+  }
+
+  /** On channel 0 only a method that could be read is to blame. */
+  #controlMethodId(error: AmqpError): number {
+    const { type, channel } = this.#parser
+    if (type !== Frame.method || channel !== 0 || error.reply === 'UNEXPECTED_FRAME') return 0
+    return methodIdOf(this.#parser)
+  }
+
+  /** Sends connection.close; from now on only the client's close and close-ok count. */
+  #refuse(error: AmqpError, methodId: number): void {
+    this.#teardown()
+    this.#state = 'refused'
+    this.writer.write(closeFrame(0, error, methodId))
+    this.#lingerThenDestroy(error.reply === 'CONNECTION_FORCED' ? this.#patienceMs : lingerMs)
+    this.#resume(Pause.alarm)
+  }
+
+  /** Says nothing more and ends after a while, as RabbitMQ does with refused logins. */
+  #goSilent(): void {
+    this.#state = 'deaf'
+    this.#lingerThenDestroy(lingerMs)
+  }
+
+  /** Everything is said: writes what there is and ends. */
+  #hangUp(): void {
+    this.#state = 'deaf'
+    this.writer.finish()
+    this.#lingerThenDestroy(this.#patienceMs)
+  }
+
+  /** How long a client may take to read its last bytes, or to answer our close. */
+  get #patienceMs(): number {
+    const { heartbeatSeconds } = this.#handshake
+    return Math.min(heartbeatSeconds || patienceSecondsMax, patienceSecondsMax) * 1000
+  }
+
+  #lingerThenDestroy(delayMs: number): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#broker.world.clock.after(delayMs, () => this.#socket.destroy())
+  }
+
+  /** Ends channels and exclusive queues: at once, so that a client that reconnects meets none of them. */
+  #teardown(): void {
+    this.#heartbeat?.stop()
+    this.#heartbeat = null
+    this.#broker.alarms.listeners.delete(this)
+    for (const channel of [...this.#channels.values()]) channel.close(() => this.forget(channel))
+    const { vhost } = this.#handshake
+    for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
+  }
+
+  #pause(reason: number): void {
+    if (this.#pauses === 0) this.#socket.pause()
+    this.#pauses |= reason
+  }
+
+  #resume(reason: number): void {
+    if ((this.#pauses & reason) === 0) return
+    this.#pauses &= ~reason
+    if (this.#pauses !== 0) return
+    const held = this.#held
+    if (held !== null) {
+      this.#held = null
+      this.#parse(held, 0, held.length)
+    }
+    if (this.#pauses === 0) this.#socket.resume()
+  }
+}
+
+const connectionClose = 0x000a0032
+const connectionCloseOk = 0x000a0033
+
+/** A frame came on a channel that is not open. */
+class ChannelNotOpen extends AmqpError {
+  readonly methodId: number
+
+  constructor(methodId: number) {
+    super('CHANNEL_ERROR', "expected 'channel.open'")
+    this.methodId = methodId
+  }
+}
+
+function isSoft(error: unknown): boolean {
+  return error instanceof AmqpError && replies[error.reply].closes === 'channel'
+}
+
+function methodIdOf(frame: FrameParser): number {
+  const isMethod = frame.type === Frame.method && frame.end - frame.start >= 4
+  return isMethod ? frame.bytes.readUInt32BE(frame.start) : 0
+}
+
+/** Refuses frames of types that do not exist, and heartbeats where there can be none. */
+function checkType(frame: FrameParser): void {
+  const { type } = frame
+  if (type === Frame.method || type === Frame.header || type === Frame.body) return
+  const payload = frame.bytes.subarray(frame.start, frame.end)
+  if (type !== Frame.heartbeat || payload.length > heartbeatOctets)
+    throw new AmqpError('FRAME_ERROR', `type ${type}, ${printSnippet(payload)}: unknown_frame`)
+  if (frame.channel !== 0) throw unexpectedFrame(frame)
+}
+
+/** IPv4-mapped addresses count, and so does all of 127/8. */
+function isLoopback(address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\./i.test(address)
+}
+
+/** What a peer that speaks something else probably is. */
+function hint(header: Buffer): string {
+  if (/^(GET|POST|PUT|HEAD|OPTIO)/.test(header.toString('latin1'))) return ' (an HTTP client?)'
+  return header[0] === 0x16 && header[1] === 0x03 ? ' (a TLS client?)' : ''
+}

@@ -1,0 +1,123 @@
+/**
+ * A consumer of a channel: gives deliveries their tags, writes them, and stops taking more while
+ * its prefetch window is full, the channel's shared one is, or the connection's output is not
+ * being read.
+ */
+import { Consumer } from '../broker/queues/consumer.js'
+import type { Queue } from '../broker/queues/queue.js'
+import type { FieldTable } from '../wire/field-table.js'
+import { writeDeliver } from '../wire/hot-methods.js'
+import type { Message } from '../wire/message.js'
+import type { Channel } from './channel.js'
+import { type DeliverySource, Settlement } from './unacked.js'
+
+/** Why a consumer takes nothing for the moment: bits. */
+export const Hold = { prefetch: 1, channel: 2, congestion: 4 } as const
+
+/** What basic.consume asked for. */
+export interface ConsumerRequest {
+  readonly tag: string
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  readonly priority: number
+  readonly arguments: FieldTable
+}
+
+export class ChannelConsumer extends Consumer implements DeliverySource {
+  readonly channel: Channel
+  readonly queue: Queue
+  readonly tag: string
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  readonly priority: number
+  /** Deliveries at most outstanding; 0 for no limit. */
+  readonly prefetch: number
+  readonly #encodedTag: Buffer
+  #outstanding = 0
+  #holds = 0
+
+  constructor(channel: Channel, queue: Queue, request: ConsumerRequest, prefetch: number) {
+    super()
+    this.channel = channel
+    this.queue = queue
+    this.tag = request.tag
+    this.noAck = request.noAck
+    this.exclusive = request.exclusive
+    this.priority = request.priority
+    this.prefetch = request.noAck ? 0 : prefetch
+    const text = Buffer.from(request.tag)
+    this.#encodedTag = Buffer.concat([Buffer.of(text.length), text])
+  }
+
+  deliver(
+    message: Message,
+    slot: number,
+    redelivered: boolean,
+    deadline: number,
+    returns: number,
+  ): void {
+    const { channel } = this
+    const tag = ++channel.lastDeliveryTag
+    if (!this.noAck) {
+      channel.unacked.push(tag, slot, this, deadline, returns)
+      if (++this.#outstanding === this.prefetch) this.hold(Hold.prefetch)
+      channel.delivered()
+    }
+    writeDeliver(
+      channel.writer,
+      channel.number,
+      channel.frameMax,
+      this.#encodedTag,
+      tag,
+      redelivered,
+      message,
+    )
+  }
+
+  settle(settlement: Settlement, slot: number, deadline: number, returns: number): void {
+    if (this.#outstanding-- === this.prefetch) this.release(Hold.prefetch)
+    this.channel.deliverySettled()
+    settleIn(this.queue, settlement, slot, deadline, returns)
+  }
+
+  cancelled(): void {
+    this.channel.consumerCancelled(this)
+  }
+
+  /** Takes nothing until every reason is released. */
+  hold(reason: number): void {
+    if (this.#holds === 0) this.queue.consumers.pause(this)
+    this.#holds |= reason
+  }
+
+  release(reason: number): void {
+    if (this.#holds === 0) return
+    this.#holds &= ~reason
+    if (this.#holds === 0) this.queue.resume(this)
+  }
+}
+
+/** basic.get as the source of a delivery: it has no window. */
+export class GetSource implements DeliverySource {
+  readonly #queue: Queue
+
+  constructor(queue: Queue) {
+    this.#queue = queue
+  }
+
+  settle(settlement: Settlement, slot: number, deadline: number, returns: number): void {
+    settleIn(this.#queue, settlement, slot, deadline, returns)
+  }
+}
+
+function settleIn(
+  queue: Queue,
+  settlement: Settlement,
+  slot: number,
+  deadline: number,
+  returns: number,
+): void {
+  if (settlement === Settlement.complete) queue.complete(slot)
+  else if (settlement === Settlement.requeue) queue.giveBack(slot, deadline, returns)
+  else queue.discard(slot)
+}

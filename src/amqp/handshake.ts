@@ -1,0 +1,212 @@
+/**
+ * The beginning of a connection, up to connection.open-ok: protocol header, start, tune, open,
+ * and the refusals of each. Refused logins are answered only to clients that asked for it; the
+ * others see the connection end after a while.
+ */
+import type { Broker } from '../broker/broker.js'
+import type { Vhost } from '../broker/vhost.js'
+import {
+  checkTable,
+  decodeTable,
+  type FieldTable,
+  fieldTable,
+  lookup,
+  textOf,
+} from '../wire/field-table.js'
+import type { Arguments, Method } from '../wire/methods.js'
+import { AmqpError } from '../wire/replies.js'
+import type { ProtocolSettings } from './settings.js'
+
+/** Smallest frame_max taken: clients from before RabbitMQ 4.1 ask for it. */
+const smallestFrameMax = 4096
+
+/** The one header that is understood, and what is answered to any other. */
+export const protocolHeader = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1')
+
+/** The header of the draft of 0-9, which RabbitMQ takes for the same. */
+const draftHeader = Buffer.from('AMQP\x01\x01\x00\x09', 'latin1')
+
+export function isProtocolHeader(bytes: Buffer): boolean {
+  return bytes.equals(protocolHeader) || bytes.equals(draftHeader)
+}
+
+/** States of the handshake, by the names that reply texts use. */
+export type HandshakeState = 'starting' | 'tuning' | 'opening' | 'running'
+
+/** A login that was refused: how the client hears of it depends on what it announced. */
+export class LoginRefused extends Error {
+  /** The close to send, or null for a connection that just ends. */
+  readonly answer: AmqpError | null
+
+  constructor(message: string, answer: AmqpError | null) {
+    super(message)
+    this.answer = answer
+  }
+}
+
+/** The sending side, as far as the handshake needs it. */
+export interface HandshakeHost {
+  readonly fromLoopback: boolean
+  sendStart(properties: FieldTable, mechanisms: string): void
+  sendTune(channelMax: number, frameMax: number, heartbeat: number): void
+}
+
+export class Handshake {
+  state: HandshakeState = 'starting'
+  user = ''
+  vhost: Vhost | null = null
+  /** What the client said of itself, and of what it can do. */
+  clientProperties: FieldTable = []
+  readonly #capabilities = new Set<string>()
+  /** What was agreed. */
+  frameMax = 0
+  channelMax = 0
+  heartbeatSeconds = 0
+
+  readonly #broker: Broker
+  readonly #settings: ProtocolSettings
+  readonly #host: HandshakeHost
+
+  constructor(broker: Broker, settings: ProtocolSettings, host: HandshakeHost) {
+    this.#broker = broker
+    this.#settings = settings
+    this.#host = host
+  }
+
+  /** Whether the client announced a capability. */
+  can(capability: string): boolean {
+    return this.#capabilities.has(capability)
+  }
+
+  /** The name that the client gave the connection, or an empty one. */
+  get connectionName(): string {
+    return textOf(lookup(this.clientProperties, 'connection_name')) ?? ''
+  }
+
+  /** The protocol header was good. */
+  start(): void {
+    this.#host.sendStart(serverProperties(this.#settings), this.#settings.mechanisms.join(' '))
+  }
+
+  /** Takes the next method; true when the connection is open. Throws AmqpError or LoginRefused. */
+  accept(method: Method): boolean {
+    const { state } = this
+    if (state === 'starting' && method.name === 'connection.start-ok') this.#startOk(method.args)
+    else if (state === 'tuning' && method.name === 'connection.tune-ok') this.#tuneOk(method.args)
+    else if (state === 'opening' && method.name === 'connection.open') {
+      this.#open(method.args)
+      return true
+    } else throw new AmqpError('CHANNEL_ERROR', `unexpected method in connection state ${state}`)
+    return false
+  }
+
+  #startOk(args: Arguments<'connection.start-ok'>): void {
+    this.clientProperties = args.clientProperties
+    const capabilities = lookup(args.clientProperties, 'capabilities')
+    if (capabilities?.type === 'F')
+      for (const { key, value } of capabilities.value)
+        if (value.type === 't' && value.value) this.#capabilities.add(key)
+    const { mechanism } = args
+    if (!this.#settings.mechanisms.includes(mechanism))
+      throw new LoginRefused(`unknown mechanism '${mechanism}'`, null)
+    const credentials = mechanism === 'AMQPLAIN' ? amqplain(args.response) : plain(args.response)
+    if (credentials === null)
+      throw new LoginRefused(`${mechanism} login refused: malformed response`, null)
+    const { user, password } = credentials
+    const refusal = this.#broker.users.refusal(user, password, this.#host.fromLoopback)
+    if (refusal !== null)
+      throw new LoginRefused(
+        `${mechanism} login refused: user '${user}' - ${refusal}`,
+        this.can('authentication_failure_close')
+          ? new AmqpError(
+              'ACCESS_REFUSED',
+              `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
+            )
+          : null,
+      )
+    this.user = user
+    this.state = 'tuning'
+    const { channelMax, frameMax, heartbeatSeconds } = this.#settings
+    this.#host.sendTune(channelMax, frameMax, heartbeatSeconds)
+  }
+
+  #tuneOk(args: Arguments<'connection.tune-ok'>): void {
+    const { channelMax, frameMax } = this.#settings
+    refuseValue('channel_max', args.channelMax, 1, channelMax)
+    refuseValue('frame_max', args.frameMax, smallestFrameMax, frameMax)
+    this.channelMax = args.channelMax
+    this.frameMax = args.frameMax
+    this.heartbeatSeconds = args.heartbeat
+    this.state = 'opening'
+  }
+
+  #open({ vhost: name }: Arguments<'connection.open'>): void {
+    const vhost = this.#broker.vhost(name)
+    if (vhost === undefined) throw new AmqpError('NOT_ALLOWED', `vhost ${name} not found`)
+    this.vhost = vhost
+    this.state = 'running'
+  }
+}
+
+/** A value of tune-ok must keep within what was offered; 0 would mean no limit. */
+function refuseValue(name: string, value: number, smallest: number, largest: number): void {
+  if (value === 0)
+    throw new AmqpError(
+      'NOT_ALLOWED',
+      `negotiated ${name} = 0 (no limit) is higher than the maximum allowed value (${largest})`,
+    )
+  if (value > largest)
+    throw new AmqpError(
+      'NOT_ALLOWED',
+      `negotiated ${name} = ${value} is higher than the maximum allowed value (${largest})`,
+    )
+  if (value < smallest)
+    throw new AmqpError(
+      'NOT_ALLOWED',
+      `negotiated ${name} = ${value} is lower than the minimum allowed value (${smallest})`,
+    )
+}
+
+interface Credentials {
+  readonly user: string
+  readonly password: string
+}
+
+/** PLAIN: an optional identity to act as (ignored), then user and password, each behind a zero octet. */
+function plain(response: Buffer): Credentials | null {
+  const parts = response.toString('utf8').split('\0')
+  if (parts.length !== 3) return null
+  return { user: parts[1] as string, password: parts[2] as string }
+}
+
+/** AMQPLAIN: a field table without its length. */
+function amqplain(response: Buffer): Credentials | null {
+  if (!checkTable(response, 0, response.length)) return null
+  const table = decodeTable(response, 0, response.length)
+  const user = textOf(lookup(table, 'LOGIN'))
+  const password = textOf(lookup(table, 'PASSWORD'))
+  return user === undefined || password === undefined ? null : { user, password }
+}
+
+/** What connection.start tells of the broker; keys sorted, as RabbitMQ sends them. */
+function serverProperties(settings: ProtocolSettings): FieldTable {
+  return fieldTable({
+    capabilities: {
+      publisher_confirms: true,
+      exchange_exchange_bindings: true,
+      'basic.nack': true,
+      consumer_cancel_notify: true,
+      'connection.blocked': true,
+      consumer_priorities: true,
+      authentication_failure_close: true,
+      per_consumer_qos: true,
+    },
+    cluster_name: settings.clusterName,
+    copyright: 'Copyright (c) the Leveret authors',
+    information: 'Licensed under the Apache License 2.0',
+    leveret_version: settings.leveretVersion,
+    platform: settings.platform,
+    product: settings.product,
+    version: settings.productVersion,
+  })
+}

@@ -1,0 +1,66 @@
+/**
+ * Heartbeats of one connection. Half an interval without output sends one; two whole intervals
+ * without input mean that the peer is gone. Silence is judged only after the input that is at
+ * hand has been read: a stall of ours is not the peer's.
+ */
+import type { Clock } from '../platform/clock.js'
+import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
+
+/** What the heartbeat watches. */
+export interface Watched {
+  readonly bytesReceived: number
+  readonly bytesSent: number
+  /** True while the broker itself does not read: then silence means nothing. */
+  readonly notReading: boolean
+  sendHeartbeat(): void
+  peerIsSilent(): void
+}
+
+export class Heartbeat implements TurnParty {
+  readonly #watched: Watched
+  readonly #clock: Clock
+  readonly #turn: Turn
+  readonly #intervalMs: number
+  #sent = -1
+  #received = 0
+  #silentIntervals = 0
+  #cancelSender: () => void
+  #cancelMonitor: () => void
+  #stopped = false
+
+  constructor(watched: Watched, clock: Clock, turn: Turn, seconds: number) {
+    this.#watched = watched
+    this.#clock = clock
+    this.#turn = turn
+    this.#intervalMs = seconds * 1000
+    this.#received = watched.bytesReceived
+    this.#cancelSender = clock.after(this.#intervalMs / 2, this.#beat)
+    this.#cancelMonitor = clock.after(this.#intervalMs, this.#listen)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#cancelSender()
+    this.#cancelMonitor()
+  }
+
+  readonly #beat = () => {
+    this.#cancelSender = this.#clock.after(this.#intervalMs / 2, this.#beat)
+    if (this.#watched.bytesSent === this.#sent || this.#sent < 0) this.#watched.sendHeartbeat()
+    this.#sent = this.#watched.bytesSent
+  }
+
+  readonly #listen = () => {
+    this.#cancelMonitor = this.#clock.after(this.#intervalMs, this.#listen)
+    this.#turn.add(Stage.read, this)
+  }
+
+  endTurn(): void {
+    if (this.#stopped) return
+    const received = this.#watched.bytesReceived
+    const heard = received !== this.#received || this.#watched.notReading
+    this.#received = received
+    this.#silentIntervals = heard ? 0 : this.#silentIntervals + 1
+    if (this.#silentIntervals >= 2) this.#watched.peerIsSilent()
+  }
+}

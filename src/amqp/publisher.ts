@@ -1,0 +1,283 @@
+/**
+ * The publishing side of a channel: reads basic.publish and its content, checks them, and gives
+ * the message to the vhost. A message whose frames all stand in the bytes at hand is published
+ * where it stands; only one that comes in pieces is put together first.
+ */
+import type { Arrival } from '../broker/arrival.js'
+import { exchangeIn } from '../broker/names.js'
+import { longestTtlMs } from '../broker/queues/settings.js'
+import type { Route } from '../broker/router.js'
+import { mayHaveSenderSelected, senderSelectedKeys, withoutBcc } from '../broker/sender-selected.js'
+import { Outcome, type Vhost } from '../broker/vhost.js'
+import { Mark } from '../store/message-table.js'
+import { decodeMethod } from '../wire/codec.js'
+import { lookup } from '../wire/field-table.js'
+import {
+  Frame,
+  type FrameParser,
+  frameEnd,
+  frameHead,
+  frameOverhead,
+} from '../wire/frame-parser.js'
+import { writeReturn } from '../wire/hot-methods.js'
+import { buildMessage, headerFieldsBytes, type Message } from '../wire/message.js'
+import {
+  checkProperties,
+  decodeProperties,
+  deliveryModeOf,
+  expirationAt,
+  headersAt,
+  priorityOf,
+  userIdAt,
+  withHeaders,
+} from '../wire/properties.js'
+import { AmqpError } from '../wire/replies.js'
+import type { Channel } from './channel.js'
+import { Content } from './content.js'
+
+/** Of a publish's payload: method id and ticket stand before the exchange. */
+const beforeAddress = 6
+
+const bitMandatory = 1
+const bitImmediate = 2
+const persistentMode = 2
+
+/** Property flags: a message that has only the delivery mode needs no closer look. */
+const onlyDeliveryMode = 0x1000
+
+/** What basic.return says: 312, NO_ROUTE, as on the wire. */
+const noRoute = Buffer.from('\x01\x38\x08NO_ROUTE', 'latin1')
+
+/** Where a publish in progress stands. */
+type Awaiting = 'nothing' | 'header' | 'body'
+
+export class Publisher {
+  awaiting: Awaiting = 'nothing'
+  readonly #channel: Channel
+  readonly #vhost: Vhost
+  readonly #arrival: Arrival
+  readonly #content = new Content()
+  #mandatory = false
+  #route: Route | null = null
+
+  constructor(channel: Channel, vhost: Vhost) {
+    this.#channel = channel
+    this.#vhost = vhost
+    this.#arrival = vhost.arrival
+  }
+
+  /** basic.publish came; `mayTakeWhole` allows to take its content out of the same bytes at once. */
+  publish(frame: FrameParser, mayTakeWhole: boolean): void {
+    const { bytes, start, end } = frame
+    const address = start + beforeAddress
+    const bits = bitsAt(bytes, address, end)
+    if (bits < 0) {
+      decodeMethod(bytes, start, end)
+      throw new AmqpError('FRAME_ERROR', 'cannot decode basic.publish')
+    }
+    const flags = bytes[bits] as number
+    if ((flags & bitImmediate) !== 0) throw new AmqpError('NOT_IMPLEMENTED', 'immediate=true')
+    this.#mandatory = (flags & bitMandatory) !== 0
+    if (mayTakeWhole && bytes === frame.chunk) {
+      const whole = this.#wholeContent(frame, bits + 2)
+      if (whole > 0) {
+        this.#arrival.message.at(bytes, address, whole, null)
+        frame.at = whole
+        this.#complete(false)
+        return
+      }
+    }
+    this.#content.begin(bytes, address, end + 1)
+    this.awaiting = 'header'
+  }
+
+  /** The content header came. */
+  header(frame: FrameParser): void {
+    this.#content.header(frame, this.#channel.maxMessageBytes)
+    this.awaiting = 'body'
+    if (this.#content.bodyLeft === 0) this.#assembled()
+  }
+
+  /** A piece of a body frame came; the last one completes the message with the end of its frame. */
+  body(frame: FrameParser): void {
+    this.#content.body(frame.bytes, frame.start, frame.end)
+    if (this.#content.bodyLeft === 0 && frame.complete) this.#assembled()
+  }
+
+  /** The channel is closed in the middle of a publish. */
+  close(): void {
+    this.awaiting = 'nothing'
+    this.#content.drop()
+  }
+
+  /**
+   * Where the message ends whose content header stands at `header`, if the header frame and one
+   * body frame with all of the body follow each other and nothing about them is unusual; else -1,
+   * and the long way finds out what is wrong or missing.
+   */
+  #wholeContent(frame: FrameParser, header: number): number {
+    const { chunk, limit, channel, payloadMax } = frame
+    if (limit - header < frameOverhead + headerFieldsBytes + 2) return -1
+    const high = channel >>> 8
+    const low = channel & 0xff
+    if (chunk[header] !== Frame.header || chunk[header + 1] !== high || chunk[header + 2] !== low)
+      return -1
+    const payload = chunk.readUInt32BE(header + 3)
+    const body = header + frameOverhead + payload
+    if (payload < headerFieldsBytes + 2 || payload > payloadMax || body > limit) return -1
+    // Class 60, weight 0, and a size that fits 32 bits.
+    if (
+      chunk[body - 1] !== frameEnd ||
+      chunk.readUInt32BE(header + frameHead) !== 0x003c0000 ||
+      chunk.readUInt32BE(header + frameHead + 4) !== 0
+    )
+      return -1
+    const size = chunk.readUInt32BE(header + frameHead + 8)
+    if (size > this.#channel.maxMessageBytes) return -1
+    if (size === 0) return body
+    const end = body + frameOverhead + size
+    if (
+      end > limit ||
+      size > payloadMax ||
+      chunk[body] !== Frame.body ||
+      chunk[body + 1] !== high ||
+      chunk[body + 2] !== low ||
+      chunk.readUInt32BE(body + 3) !== size ||
+      chunk[end - 1] !== frameEnd
+    )
+      return -1
+    return end
+  }
+
+  #assembled(): void {
+    this.awaiting = 'nothing'
+    if (this.#content.tooLarge) {
+      const { bodySize } = this.#content
+      this.#content.drop()
+      throw new AmqpError(
+        'PRECONDITION_FAILED',
+        `message size ${bodySize} is larger than configured max size ${this.#channel.maxMessageBytes}`,
+      )
+    }
+    this.#content.take(this.#arrival.message)
+    this.#complete(true)
+  }
+
+  /** The message that the arrival shows is complete: checks it and sends it on. */
+  #complete(ownsBytes: boolean): void {
+    const arrival = this.#arrival
+    const { message } = arrival
+    const last = this.#route
+    const route = this.#vhost.router.route(message, last)
+    if (route !== last) {
+      if (route.exchange.internal)
+        throw new AmqpError(
+          'ACCESS_REFUSED',
+          `cannot publish to internal ${exchangeIn(this.#vhost.name, route.exchange.name)}`,
+        )
+      this.#route = route
+    }
+    const properties = message.propertiesStart
+    const flags = message.bytes.readUInt16BE(properties)
+    const octets = message.propertiesEnd - properties
+    let further: readonly string[] | null = null
+    if (flags === 0 && octets === 2) {
+      arrival.begin(0, -1, ownsBytes)
+    } else if (flags === onlyDeliveryMode && octets === 3) {
+      const mode = message.bytes[properties + 2]
+      arrival.begin(mode === persistentMode ? Mark.persistent : 0, -1, ownsBytes)
+    } else {
+      further = this.#lookAtProperties(ownsBytes)
+    }
+    const { transaction } = this.#channel
+    if (transaction !== null) transaction.publish(route, arrival, further, this.#mandatory)
+    else this.send(route, further, this.#mandatory)
+  }
+
+  /** Puts the message of the arrival into its queues, and returns or confirms it. False: it was refused. */
+  send(route: Route, furtherKeys: readonly string[] | null, mandatory: boolean): boolean {
+    const outcome = this.#vhost.publish(route, this.#arrival, furtherKeys)
+    const { writer, number, frameMax, confirms } = this.#channel
+    if (outcome === Outcome.unroutable && mandatory)
+      writeReturn(writer, number, frameMax, noRoute, this.#arrival.message)
+    const refused = (outcome & Outcome.refused) !== 0
+    if (confirms !== null) confirms.add(refused)
+    return !refused
+  }
+
+  /** Checks the properties, begins the arrival, and returns further routing keys (CC, BCC). */
+  #lookAtProperties(ownsBytes: boolean): readonly string[] | null {
+    const arrival = this.#arrival
+    const { bytes, propertiesStart: start, propertiesEnd: end } = arrival.message
+    checkProperties(bytes, start, end)
+    const expiration = expirationAt(bytes, start)
+    const expirationMs = expiration < 0 ? -1 : expirationOf(textAt(bytes, expiration))
+    const priority = Math.max(0, priorityOf(bytes, start))
+    const persistent = deliveryModeOf(bytes, start) === persistentMode ? Mark.persistent : 0
+    const headers = headersAt(bytes, start)
+    let own = ownsBytes
+    let further: readonly string[] | null = null
+    if (
+      headers >= 0 &&
+      mayHaveSenderSelected(bytes, headers + 4, headers + 4 + bytes.readUInt32BE(headers))
+    ) {
+      const keys = senderSelectedKeys(decodeProperties(bytes, start, end).headers ?? [])
+      if (keys.length > 0) further = keys
+      if (this.#dropBcc(arrival.message)) own = true
+    }
+    const userId = userIdAt(bytes, start)
+    if (userId >= 0) {
+      const claimed = textAt(bytes, userId)
+      if (claimed !== this.#channel.user)
+        throw new AmqpError(
+          'PRECONDITION_FAILED',
+          `user_id property set to '${claimed}' but authenticated user was '${this.#channel.user}'`,
+        )
+    }
+    arrival.begin(priority | persistent, expirationMs, own)
+    return further
+  }
+
+  /** Nobody but the publisher knows the keys in BCC. */
+  #dropBcc(message: Message): boolean {
+    const octets = Buffer.from(
+      message.bytes.subarray(message.propertiesStart, message.propertiesEnd),
+    )
+    const { headers = [] } = decodeProperties(octets, 0, octets.length)
+    if (lookup(headers, 'BCC') === undefined) return false
+    const built = buildMessage(
+      Buffer.from(message.exchange),
+      Buffer.from(message.routingKey),
+      withHeaders(octets, withoutBcc(headers)),
+      message,
+    )
+    message.at(built.bytes, 0, built.bytes.length, built.parts)
+    return true
+  }
+}
+
+/** Where the bits of basic.publish stand, behind the address; -1 if the payload does not end there. */
+function bitsAt(bytes: Buffer, address: number, end: number): number {
+  if (address >= end) return -1
+  const routingKey = address + 1 + (bytes[address] as number)
+  if (routingKey >= end) return -1
+  const bits = routingKey + 1 + (bytes[routingKey] as number)
+  return bits === end - 1 ? bits : -1
+}
+
+function textAt(bytes: Buffer, at: number): string {
+  return bytes.toString('utf8', at + 1, at + 1 + bytes.readUInt8(at))
+}
+
+/** Milliseconds of an expiration; refuses what Erlang's string:to_integer and RabbitMQ's limit refuse, in its words. */
+function expirationOf(text: string): number {
+  const digits = /^[+-]?\d+/.exec(text)?.[0]
+  let reason = ''
+  if (digits === undefined) reason = 'no_integer'
+  else if (digits.length < text.length) reason = `{leftover_string,"${text.slice(digits.length)}"}`
+  else if (BigInt(digits) < 0) reason = `{value_negative,${BigInt(digits)}}`
+  else if (BigInt(digits) > longestTtlMs) reason = `{value_too_large,${BigInt(digits)}}`
+  if (reason !== '')
+    throw new AmqpError('PRECONDITION_FAILED', `invalid expiration '${text}': ${reason}`)
+  return Number(digits)
+}

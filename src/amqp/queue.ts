@@ -1,0 +1,82 @@
+/** queue.*: declare, bind, unbind, purge and delete. */
+import type { Queue } from '../broker/queues/queue.js'
+import type { Arguments } from '../wire/methods.js'
+import type { Channel } from './channel.js'
+import type { Handlers } from './handlers.js'
+
+export const queueHandlers: Handlers = {
+  'queue.declare': (channel, args) => {
+    const queue = declared(channel, args)
+    channel.lastQueue = queue.name
+    if (args.nowait) return
+    channel.send('queue.declare-ok', {
+      queue: queue.name,
+      messageCount: queue.readyCount,
+      consumerCount: queue.consumers.count,
+    })
+  },
+
+  'queue.bind': (channel, args) => {
+    const { name, key } = bound(channel, args)
+    channel.vhost.bind(
+      args.exchange,
+      { kind: 'queue', name },
+      key,
+      args.arguments,
+      channel.connection,
+    )
+    if (!args.nowait) channel.send('queue.bind-ok', {})
+  },
+
+  'queue.unbind': (channel, args) => {
+    const { name, key } = bound(channel, args)
+    channel.vhost.unbind(
+      args.exchange,
+      { kind: 'queue', name },
+      key,
+      args.arguments,
+      channel.connection,
+    )
+    channel.send('queue.unbind-ok', {})
+  },
+
+  'queue.purge': (channel, { queue, nowait }) => {
+    const messageCount = channel.queue(queue).purge()
+    if (!nowait) channel.send('queue.purge-ok', { messageCount })
+  },
+
+  'queue.delete': (channel, { queue, ifUnused, ifEmpty, nowait }) => {
+    const name = channel.queueName(queue)
+    const { vhost, connection } = channel
+    // The answer goes out before the cancellations of this channel's own consumers.
+    vhost.deleteQueue(name, connection, { ifUnused, ifEmpty }, messageCount => {
+      if (!nowait) channel.send('queue.delete-ok', { messageCount })
+    })
+  },
+}
+
+function declared(channel: Channel, args: Arguments<'queue.declare'>): Queue {
+  const { vhost, connection } = channel
+  if (args.passive) {
+    const queue = vhost.queue(args.queue, connection)
+    queue.used()
+    return queue
+  }
+  return vhost.declareQueue({
+    name: args.queue,
+    durable: args.durable,
+    exclusive: args.exclusive,
+    autoDelete: args.autoDelete,
+    arguments: args.arguments,
+    owner: connection,
+  })
+}
+
+/** With neither queue nor routing key, the name of the last declared queue stands for both. */
+function bound(
+  channel: Channel,
+  { queue, routingKey }: { readonly queue: string; readonly routingKey: string },
+): { name: string; key: string } {
+  const name = channel.queueName(queue)
+  return { name, key: queue === '' && routingKey === '' ? name : routingKey }
+}

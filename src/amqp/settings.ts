@@ -1,0 +1,20 @@
+/** What the protocol side is told: limits, what it offers, and how it names itself. */
+
+export interface ProtocolSettings {
+  readonly frameMax: number
+  readonly channelMax: number
+  readonly heartbeatSeconds: number
+  readonly maxMessageBytes: number
+  readonly handshakeTimeoutMs: number
+  /** How long a stop waits for clients to answer. */
+  readonly shutdownTimeoutMs: number
+  readonly maxConnections: number
+  readonly consumersPerChannelMax: number
+  /** SASL mechanisms in the order in which they are offered. */
+  readonly mechanisms: readonly string[]
+  readonly clusterName: string
+  readonly product: string
+  readonly productVersion: string
+  readonly leveretVersion: string
+  readonly platform: string
+}
