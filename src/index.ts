@@ -1,3 +1,8 @@
+/** Leveret inside a Node program: a broker in this process, in memory, that says nothing and leaves nothing behind. */
+import { Node } from './node/node.js'
+import { settingsFrom } from './node/settings.js'
+import { silence } from './platform/log.js'
+
 /** What a broker started inside a Node program is told; everything else has the default of config/leveret.yaml. */
 export interface BrokerOptions {
   /** Port for AMQP; 0 (the default here) lets the system choose a free one. */
@@ -10,7 +15,7 @@ export interface BrokerOptions {
 
 /** A broker that runs in this process. */
 export interface RunningBroker {
-  /** What a client connects to: amqp://guest:guest@127.0.0.1:PORT */
+  /** What a client connects to, for example amqp://guest:guest@127.0.0.1:40123 */
   readonly url: string
   readonly host: string
   readonly port: number
@@ -18,7 +23,29 @@ export interface RunningBroker {
   close(): Promise<void>
 }
 
-/** Starts a broker in this process, in memory and on loopback. */
-export function startBroker(_options: BrokerOptions = {}): Promise<RunningBroker> {
-  return Promise.reject(new Error('the broker is being written'))
+/**
+ * Starts a broker in this process. Rejects with a SettingsError that names every wrong setting,
+ * or with the system's error if it cannot listen.
+ */
+export async function startBroker(options: BrokerOptions = {}): Promise<RunningBroker> {
+  const { port = 0, host = '127.0.0.1' } = options
+  const settings = settingsFrom({
+    'listeners.tcp.default': port,
+    'listeners.tcp.ip': host,
+    ...options.settings,
+  })
+  const node = await Node.start(settings, silence)
+  const credentials = [settings.default_user, settings.default_pass].map(encodeURIComponent)
+  return {
+    url: `amqp://${credentials.join(':')}@${authority(node.host)}:${node.port}`,
+    host: node.host,
+    port: node.port,
+    close: () => node.stop(),
+  }
+}
+
+/** An address as it stands in a URL; all interfaces are reached by loopback. */
+function authority(address: string): string {
+  if (address === '::' || address === '0.0.0.0') return '127.0.0.1'
+  return address.includes(':') ? `[${address}]` : address
 }

@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+/** The program `leveret`: settings, node, signals. Nothing else. */
+import { helpText } from './node/command-line.js'
+import { createLogger } from './node/logger.js'
+import { memoryLimit } from './node/memory-monitor.js'
+import { Node } from './node/node.js'
+import { readSettings, type SettingsRead } from './node/settings.js'
+import { SettingsError } from './node/settings-draft.js'
+import { settingsText } from './node/settings-file.js'
+import { version } from './node/version.js'
+
+/** Exit codes of sysexits.h: a bad configuration, and an address that is taken. */
+const exitConfiguration = 78
+const exitUnavailable = 69
+
+async function main(): Promise<void> {
+  const read = await settingsOrExit()
+  switch (read.command) {
+    case 'help':
+      process.stdout.write(helpText())
+      return
+    case 'version':
+      process.stdout.write(`${version}\n`)
+      return
+    case 'print-config':
+      process.stdout.write(settingsText(read.settings, 'redacted'))
+      return
+    case 'check-config':
+      process.stdout.write('the configuration is good\n')
+      return
+    case 'run':
+      await run(read)
+  }
+}
+
+async function settingsOrExit(): Promise<SettingsRead> {
+  try {
+    return await readSettings()
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(exitConfiguration)
+  }
+}
+
+async function run({ settings, origin }: SettingsRead): Promise<void> {
+  const log = createLogger(settings, process.stdout.isTTY)
+  log.info({}, `Starting Leveret ${version} on Node.js ${process.versions.node}`)
+  let node: Node
+  try {
+    node = await Node.start(settings, log)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    log.error({ code }, `could not listen for AMQP: ${message}`)
+    process.exitCode = exitUnavailable
+    return
+  }
+  const mebibytes = Math.round(memoryLimit(settings) / 2 ** 20)
+  log.info({}, `Memory high watermark set to ${mebibytes} MiB`)
+  log.info({ host: node.host, port: node.port }, `started TCP listener on ${listenerName(node)}`)
+  if (process.stdout.isTTY) process.stdout.write(banner(node, origin))
+  log.info({}, 'Server startup complete')
+
+  let signalled = false
+  const stop = (signal: NodeJS.Signals) => {
+    // Who asks twice does not want to wait.
+    if (signalled) process.exit(signal === 'SIGINT' ? 130 : 143)
+    signalled = true
+    log.info({ signal }, `stopping on ${signal}`)
+    node.stop().then(
+      () => log.info({}, 'stopped'),
+      error => {
+        log.error({ err: error }, 'could not stop in order')
+        process.exitCode = 1
+      },
+    )
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+}
+
+function listenerName({ host, port }: Node): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function banner(node: Node, origin: string | null): string {
+  return `
+  Leveret ${version}
+
+    AMQP      ${listenerName(node)}
+    settings  ${origin ?? 'defaults'}
+    messages  in memory; nothing survives a stop
+
+`
+}
+
+await main()

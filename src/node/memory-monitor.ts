@@ -1,0 +1,51 @@
+/** Watches the memory the broker uses, and sets and clears the memory alarm. */
+import { totalmem } from 'node:os'
+import type { Broker } from '../broker/broker.js'
+import type { Settings } from './settings-table.js'
+
+const intervalMs = 1000
+
+/** Bytes above which publishers are blocked: an absolute limit, or a part of what this process may have. */
+export function memoryLimit(settings: Settings): number {
+  const absolute = settings['vm_memory_high_watermark.absolute']
+  if (absolute !== null) return absolute
+  // 0 or a huge number where no limit is set.
+  const constrained = process.constrainedMemory() || Number.POSITIVE_INFINITY
+  return Math.min(constrained, totalmem()) * settings['vm_memory_high_watermark.relative']
+}
+
+export class MemoryMonitor {
+  readonly #broker: Broker
+  readonly #limit: number
+  #cancel: () => void
+
+  constructor(broker: Broker, limit: number) {
+    this.#broker = broker
+    this.#limit = limit
+    this.#cancel = broker.world.clock.after(intervalMs, this.#look)
+  }
+
+  stop(): void {
+    this.#cancel()
+  }
+
+  readonly #look = () => {
+    const { alarms, chunks, world } = this.#broker
+    this.#cancel = world.clock.after(intervalMs, this.#look)
+    const { heapUsed, external } = process.memoryUsage()
+    // Idle chunks stand ready for use: they are no reason to refuse any.
+    const used = heapUsed + external - chunks.idleBytes
+    const low = used > this.#limit
+    if (low === alarms.has('memory')) return
+    if (low) {
+      world.log.warn(
+        { used, limit: this.#limit },
+        'memory resource limit alarm set. Publishers will be blocked until this alarm clears',
+      )
+      alarms.set('memory')
+    } else {
+      world.log.warn({ used, limit: this.#limit }, 'memory resource limit alarm cleared')
+      alarms.clear('memory')
+    }
+  }
+}
