@@ -1,0 +1,123 @@
+// What a load is: plain data that the main thread hands to the two worker threads, and the few
+// counters they share while it runs.
+
+import type { Table } from './frames.js'
+import type { Address } from './link.js'
+
+export interface Load {
+  /** Prefix of its queues and its exchange. */
+  name: string
+  producers: number
+  consumers: number
+  queues: number
+  /** Bytes of a body, at least 16: the time, the stream and the sequence number stand there. */
+  size: number
+  /** 0: no acknowledgements; n: one for every n deliveries. */
+  ack: number
+  prefetch: number
+  exchange: 'default' | 'fanout' | 'topic' | 'headers'
+  /** Bindings of each queue, each met by a routing key (or header) of its own. */
+  bindings: number
+  /** Priorities rotate over 0 .. priorities - 1; 0: messages have none. */
+  priorities: number
+  queueArguments: Table
+  /** Publisher confirms, at most this many outstanding; 0: none. */
+  confirmWindow: number
+  /** Messages per second, from one producer; 0: as many as the broker takes. */
+  rate: number
+  /** Ends after so many messages, from one producer; 0: when told. */
+  messages: number
+}
+
+export function load(name: string, wanted: Partial<Load>): Load {
+  return {
+    name,
+    producers: 1,
+    consumers: 1,
+    queues: 1,
+    size: 16,
+    ack: 0,
+    prefetch: 0,
+    exchange: 'default',
+    bindings: 1,
+    priorities: 0,
+    queueArguments: {},
+    confirmWindow: 0,
+    rate: 0,
+    messages: 0,
+    ...wanted,
+  }
+}
+
+/** Distinct routing keys. */
+export function targets(load: Load): number {
+  if (load.exchange === 'default') return load.queues
+  return load.exchange === 'fanout' ? 1 : load.queues * load.bindings
+}
+
+/** Streams are what must stay in order: one per producer, routing key and priority. */
+export function streams(load: Load): number {
+  return load.producers * targets(load) * Math.max(load.priorities, 1)
+}
+
+export const copies = (load: Load): number => (load.exchange === 'fanout' ? load.queues : 1)
+export const queueName = (load: Load, queue: number): string => `${load.name}.${digits(queue)}`
+export const exchangeName = (load: Load): string =>
+  load.exchange === 'default' ? '' : `${load.name}.${load.exchange}`
+
+/** The routing key of a target; all are equally long, so that all encoded messages are. */
+export function routingKey(load: Load, target: number): string {
+  if (load.exchange === 'default') return queueName(load, target)
+  if (load.exchange === 'topic') return `w${digits(target % 97)}.g${digits(target)}.e`
+  return ''
+}
+
+/** A binding key that this target's routing key meets; for topics with wildcards of four kinds. */
+export function bindingKey(load: Load, target: number): string {
+  if (load.exchange !== 'topic') return routingKey(load, target)
+  const group = `g${digits(target)}`
+  const word = `w${digits(target % 97)}`
+  const kinds = [`${word}.${group}.*`, `${word}.${group}.#`, `*.${group}.e`, `*.${group}.#`]
+  return kinds[target % kinds.length] as string
+}
+
+const digits = (value: number): string => String(value).padStart(5, '0')
+
+/** What the threads of a load share, in an Int32Array. */
+export const Cell = { phase: 0, published: 1, consumed: 2, count: 3 } as const
+export const Phase = { warmingUp: 0, measuring: 1, stopped: 2 } as const
+
+export interface WorkerTask {
+  address: Address
+  load: Load
+  cells: Int32Array
+}
+
+/** Ends a consumer thread; says between which times the load was measured. */
+export interface StopOrder {
+  measuredFromNs: number
+  measuredToNs: number
+}
+
+export interface ProducerReport {
+  published: number
+  nacked: number
+  /** The latest a message of a fixed rate was sent after its time. */
+  lateMicros: number
+}
+
+export interface ConsumerReport {
+  unique: number
+  duplicates: number
+  disordered: number
+  redelivered: number
+  /** Messages that later ones of their stream overtook and that never came. */
+  passedOver: number
+  /** When the last message came, on the clock of clock.ts. */
+  lastAtNs: number
+  p50Micros: number
+  p99Micros: number
+  maxMicros: number
+  /** The longest time without a delivery while measuring. */
+  longestPauseMs: number
+}
