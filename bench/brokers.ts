@@ -1,0 +1,187 @@
+// The brokers under test: our own build as a child process, one that already runs, and Debian's
+// RabbitMQ in a temporary folder.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { nanoseconds, sleep } from './clock.js'
+import { type Address, Link } from './link.js'
+import { listeners } from './processes.js'
+
+export interface Broker {
+  readonly name: string
+  readonly address: Address
+  /** The processes whose CPU time and memory are its own. */
+  readonly pids: number[]
+  /** From the start of the process to the first connection.start; 0 if it ran before. */
+  readonly startMs: number
+  /** Starts it anew, with nothing in its memory, if it is ours to start. */
+  renew(): Promise<void>
+  stop(): Promise<void>
+}
+
+const PROGRAM = fileURLToPath(new URL('../src/main.js', import.meta.url))
+const RABBITMQ = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 15_000
+
+export const leveretIsBuilt = (): boolean => existsSync(PROGRAM)
+export const rabbitmqIsInstalled = (): boolean => existsSync(RABBITMQ)
+
+/** Our own broker, without a disk. */
+export async function startLeveret(): Promise<Broker> {
+  const address = local(await freePort())
+  const start = () =>
+    spawn(process.execPath, [PROGRAM, '--port', String(address.port), '--memory', '--json'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+  let child = start()
+  const pids = [child.pid as number]
+  return {
+    name: 'leveret',
+    address,
+    pids,
+    startMs: await firstHandshake(address, child),
+    async renew() {
+      await end(child)
+      child = start()
+      pids[0] = child.pid as number
+      await firstHandshake(address, child)
+    },
+    stop: () => end(child),
+  }
+}
+
+/** Debian's RabbitMQ with its defaults, all of it in a temporary folder and on 127.0.0.1. */
+export async function startRabbitmq(): Promise<Broker> {
+  const folder = await mkdtemp(join(tmpdir(), 'bench-rabbitmq-'))
+  for (const name of ['home', 'data', 'log']) await mkdir(join(folder, name))
+  await writeFile(join(folder, 'rabbitmq.conf'), '')
+  await writeFile(join(folder, 'env.conf'), '')
+  await writeFile(join(folder, 'plugins'), '[].\n')
+  const address = local(await freePort())
+  const [distribution, names] = [await freePort(), await freePort()]
+  const { PATH } = process.env
+  const child = spawn(RABBITMQ, [], {
+    cwd: folder,
+    detached: true,
+    stdio: 'ignore',
+    env: {
+      ...(PATH === undefined ? {} : { PATH }),
+      LANG: 'C.UTF-8',
+      HOME: join(folder, 'home'),
+      ERL_EPMD_PORT: String(names),
+      ERL_EPMD_ADDRESS: '127.0.0.1',
+      RABBITMQ_NODENAME: `bench${address.port}@localhost`,
+      RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+      RABBITMQ_NODE_PORT: String(address.port),
+      RABBITMQ_DIST_PORT: String(distribution),
+      RABBITMQ_MNESIA_BASE: join(folder, 'data'),
+      RABBITMQ_LOG_BASE: join(folder, 'log'),
+      RABBITMQ_CONF_ENV_FILE: join(folder, 'env.conf'),
+      RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq'),
+      RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+    },
+  })
+  const clear = async (pids: readonly number[]) => {
+    await endProcesses(pids)
+    await endProcesses(listeners(names)) // epmd, which outlives its node
+    await rm(folder, { recursive: true, force: true })
+  }
+  const startMs = await firstHandshake(address, child).catch(async error => {
+    await clear(child.pid === undefined ? [] : [child.pid])
+    throw error
+  })
+  const pids = listeners(address.port)
+  return {
+    name: 'rabbitmq',
+    address,
+    pids,
+    startMs,
+    renew: async () => {},
+    stop: () => clear(pids),
+  }
+}
+
+/** A broker that runs already; its process is whoever listens on its port, unless named. */
+export function runningBroker(url: string, pid: number | null): Broker {
+  const { hostname, port, username, password, pathname } = new URL(url)
+  const address = {
+    host: hostname,
+    port: Number(port || 5672),
+    user: decodeURIComponent(username || 'guest'),
+    password: decodeURIComponent(password || 'guest'),
+    vhost: decodeURIComponent(pathname.slice(1)) || '/',
+  }
+  const pids = pid === null ? listeners(address.port) : [pid]
+  const nothing = async () => {}
+  return { name: 'rival', address, pids, startMs: 0, renew: nothing, stop: nothing }
+}
+
+const local = (port: number): Address => ({
+  host: '127.0.0.1',
+  port,
+  user: 'guest',
+  password: 'guest',
+  vhost: '/',
+})
+
+/** Tries until connection.start comes; gives the milliseconds since the call. */
+async function firstHandshake(address: Address, child: ChildProcess): Promise<number> {
+  const begun = nanoseconds()
+  for (;;) {
+    const link = new Link(address, Buffer.allocUnsafe(65_536))
+    try {
+      await link.greet()
+      return (nanoseconds() - begun) / 1e6
+    } catch (error) {
+      if (child.exitCode !== null) throw new Error(`the broker ended with ${child.exitCode}`)
+      if (nanoseconds() - begun > START_TIMEOUT_MS * 1e6) throw error
+      await sleep(1)
+    } finally {
+      link.destroy()
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  child.kill('SIGTERM')
+  const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+  await ended
+  clearTimeout(late)
+}
+
+async function endProcesses(pids: readonly number[]): Promise<void> {
+  for (const pid of pids.filter(isAlive)) process.kill(pid, 'SIGTERM')
+  for (let waited = 0; pids.some(isAlive); waited += 50) {
+    if (waited > STOP_TIMEOUT_MS) {
+      for (const pid of pids.filter(isAlive)) process.kill(pid, 'SIGKILL')
+    }
+    await sleep(50)
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
