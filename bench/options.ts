@@ -1,0 +1,60 @@
+// The command line of the benchmark.
+
+import { parseArgs } from 'node:util'
+
+export interface Options {
+  rival: string | null
+  rivalPid: number | null
+  startRabbitmq: boolean
+  startup: boolean
+  rounds: number
+  seconds: number
+  only: RegExp
+  json: string | null
+}
+
+export const usage = `npm run bench -- [options]
+  --rival amqp://…     another broker, measured in turn with ours in the same run
+  --rival-pid PID      its process, if not the one that listens on its port
+  --start-rabbitmq     start Debian's rabbitmq-server in a temporary folder as the rival
+  --rounds N           times each scenario is run (3)
+  --seconds S          seconds measured each time, after a second of warming up (3)
+  --only REGEX         only the scenarios whose id matches
+  --startup            time from process start to the first handshake, and memory when idle
+  --json FILE          write all figures of all rounds to a file
+`
+
+/** Reads the arguments; null if they ask for help. Throws on what it does not know. */
+export function readOptions(args: string[]): Options | null {
+  const { values } = parseArgs({
+    args,
+    options: {
+      rival: { type: 'string' },
+      'rival-pid': { type: 'string' },
+      'start-rabbitmq': { type: 'boolean', default: false },
+      startup: { type: 'boolean', default: false },
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '3' },
+      only: { type: 'string', default: '' },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return null
+  return {
+    rival: values.rival ?? null,
+    rivalPid: values['rival-pid'] === undefined ? null : positive('rival-pid', values['rival-pid']),
+    startRabbitmq: values['start-rabbitmq'],
+    startup: values.startup,
+    rounds: positive('rounds', values.rounds),
+    seconds: positive('seconds', values.seconds),
+    only: new RegExp(values.only),
+    json: values.json ?? null,
+  }
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text)
+  if (!(value > 0)) throw new Error(`--${name} must be a number above 0, not ${text}`)
+  return value
+}

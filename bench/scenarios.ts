@@ -1,0 +1,173 @@
+// What is measured, and what the project promises for it.
+
+import { backlog, type Figure, fairness, intact, openClose, type Trial, traffic } from './trials.js'
+
+/** A promise about a figure: against the rival's in the same run, or by itself. */
+export type Target =
+  | { timesRivalAtLeast: number }
+  | { timesRivalAtMost: number }
+  | { atLeast: number }
+  | { atMost: number }
+
+export interface Row {
+  figure: Figure
+  label: string
+  target?: Target
+}
+
+export interface Scenario {
+  id: string
+  title: string
+  trial: Trial
+  rows: Row[]
+}
+
+const KIB = 1024
+const MIB = 1024 * 1024
+const manual = { prefetch: 200, ack: 50 }
+
+const rate = (target?: Target): Row => row('perSecond', 'msg/s', target)
+const cpu = (target?: Target): Row => row('cpuMicros', 'CPU µs/msg', target)
+const p50 = (target?: Target): Row => row('p50Micros', 'p50 µs', target)
+const p99 = (target?: Target): Row => row('p99Micros', 'p99 µs', target)
+const atLeastTimes = (timesRivalAtLeast: number): Target => ({ timesRivalAtLeast })
+const atMostTimes = (timesRivalAtMost: number): Target => ({ timesRivalAtMost })
+
+function row(figure: Figure, label: string, target?: Target): Row {
+  return target === undefined ? { figure, label } : { figure, label, target }
+}
+
+export const scenarios: Scenario[] = [
+  {
+    id: 'auto-16',
+    title: '16 B, auto-ack',
+    trial: traffic({ size: 16 }),
+    rows: [rate(atLeastTimes(8)), cpu(atMostTimes(0.1))],
+  },
+  {
+    id: 'manual-16',
+    title: '16 B, prefetch 200, ack 50',
+    trial: traffic({ size: 16, ...manual }),
+    rows: [rate(atLeastTimes(6)), cpu()],
+  },
+  {
+    id: 'auto-1k',
+    title: '1 KiB, auto-ack',
+    trial: traffic({ size: KIB }),
+    rows: [rate(atLeastTimes(4)), cpu()],
+  },
+  {
+    id: 'manual-1k',
+    title: '1 KiB, prefetch 200, ack 50',
+    trial: traffic({ size: KIB, ...manual }),
+    rows: [rate(atLeastTimes(4)), cpu()],
+  },
+  {
+    id: 'auto-64k',
+    title: '64 KiB, auto-ack',
+    trial: traffic({ size: 64 * KIB }),
+    rows: [rate(atLeastTimes(0.7)), cpu()],
+  },
+  {
+    id: 'intact-1m',
+    title: '1 MiB body, intact',
+    trial: intact(MIB),
+    rows: [row('mebibytesPerSecond', 'MiB/s')],
+  },
+  {
+    id: 'intact-100m',
+    title: '100 MiB body, intact',
+    trial: intact(100 * MIB),
+    rows: [row('mebibytesPerSecond', 'MiB/s')],
+  },
+  {
+    id: 'fanout-10',
+    title: 'fan-out to 10 queues, 1 KiB',
+    trial: traffic({ size: KIB, exchange: 'fanout', queues: 10 }),
+    rows: [row('perSecond', 'deliveries/s', atLeastTimes(6)), cpu()],
+  },
+  {
+    id: 'topic-1000',
+    title: 'topic, 1,000 wildcard bindings, 1 KiB',
+    trial: traffic({ size: KIB, exchange: 'topic', bindings: 1000 }),
+    rows: [rate(atLeastTimes(6)), cpu()],
+  },
+  {
+    id: 'headers-10',
+    title: 'headers, 10 bindings, 1 KiB',
+    trial: traffic({ size: KIB, exchange: 'headers', bindings: 10 }),
+    rows: [rate(), cpu()],
+  },
+  {
+    id: '4p4c4q-16',
+    title: '4 producers, consumers, queues, 16 B',
+    trial: traffic({ size: 16, producers: 4, consumers: 4, queues: 4 }),
+    rows: [rate(atLeastTimes(4)), cpu()],
+  },
+  {
+    id: '4p4c4q-1k',
+    title: '4 producers, consumers, queues, 1 KiB',
+    trial: traffic({ size: KIB, producers: 4, consumers: 4, queues: 4 }),
+    rows: [rate(atLeastTimes(4)), cpu()],
+  },
+  {
+    id: '50p50c50q-1k',
+    title: '50 producers, consumers, queues, 1 KiB',
+    trial: traffic({ size: KIB, producers: 50, consumers: 50, queues: 50 }),
+    rows: [rate(atLeastTimes(2)), cpu()],
+  },
+  {
+    id: 'priority-10',
+    title: 'priority queue of 10, 1 KiB',
+    trial: traffic({ size: KIB, priorities: 10, queueArguments: { 'x-max-priority': 10 } }),
+    rows: [rate(), cpu()],
+  },
+  {
+    id: 'ttl-60000',
+    title: 'message TTL 60 s, 1 KiB',
+    trial: traffic({ size: KIB, queueArguments: { 'x-message-ttl': 60_000 } }),
+    rows: [rate(), cpu()],
+  },
+  {
+    id: 'confirms-1024',
+    title: 'confirms, window 1024, 1 KiB',
+    trial: traffic({ size: KIB, confirmWindow: 1024 }),
+    rows: [rate(), cpu()],
+  },
+  {
+    id: 'latency-1000',
+    title: 'latency at 1,000/s, 1 KiB',
+    trial: traffic({ size: KIB, rate: 1000 }),
+    rows: [p50(atMostTimes(1)), p99(atMostTimes(1)), cpu()],
+  },
+  {
+    id: 'latency-10000',
+    title: 'latency at 10,000/s, 1 KiB',
+    trial: traffic({ size: KIB, rate: 10_000 }),
+    rows: [p50(atMostTimes(1)), p99(atMostTimes(1)), cpu()],
+  },
+  {
+    id: 'open-close',
+    title: 'connections opened and closed',
+    trial: openClose,
+    rows: [row('perSecond', 'per s', atLeastTimes(5)), row('cpuMicros', 'CPU µs each')],
+  },
+  {
+    id: 'backlog-1m',
+    title: '1 M × 16 B that nobody consumes',
+    trial: backlog({ size: 16, messages: 1_000_000 }),
+    rows: [row('rssMiB', 'RSS MiB', { atMost: 160 }), row('peakMiB', 'peak MiB'), rate()],
+  },
+  ...[1, 10].map(
+    (producers): Scenario => ({
+      id: `fairness-${producers}`,
+      title: `20,000/s of 1 KiB beside ${producers} flooding`,
+      trial: fairness({ size: KIB, rate: 20_000 }, { size: KIB, producers, ...manual }),
+      rows: [
+        row('ratePercent', '% of its rate', { atLeast: 95 }),
+        row('p99Micros', 'p99 µs', { atMost: 50_000 }),
+        row('longestPauseMs', 'flooded queue, longest pause ms', { atMost: 100 }),
+      ],
+    }),
+  ),
+]
