@@ -1,4 +1,5 @@
 import t from 'tap'
+import { openBroker } from './support/broker.js'
 import { prober } from './support/probe.js'
 import { AMQP_091, everyCapability, type RawClient } from './support/raw-client.js'
 import {
@@ -10,7 +11,6 @@ import {
   methodFrame,
   table,
 } from './support/raw-codec.js'
-import { openBroker } from './support/target.js'
 
 // Sections 1.2 to 1.10: the life of a connection.
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { openBroker } from './support/broker.js'
 import { prober } from './support/probe.js'
 import { RawClient } from './support/raw-client.js'
 import {
@@ -13,7 +14,6 @@ import {
   methodFrame,
   table,
 } from './support/raw-codec.js'
-import { openBroker } from './support/target.js'
 
 // Section 1.1: frame layout and limits.
 

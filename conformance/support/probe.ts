@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { exceptions } from '../probe-exceptions.js'
+import type { Broker } from './broker.js'
 import { type LoginOptions, RawClient } from './raw-client.js'
 import type { Values } from './raw-codec.js'
-import type { Broker } from './target.js'
 
 /** What one case of the probe works with. */
 export interface Case {

@@ -528,6 +528,7 @@ class Reader {
       case 'i':
         return this.uint(4)
       case 'l':
+      case 'L':
         return this.take(8).readBigInt64BE()
       case 'f':
         return this.take(4).readFloatBE()
