@@ -15,6 +15,13 @@ const negotiation = (title: string, text: string): Exception => ({
   why: 'appendix B row 6',
 })
 
+const malformed = (title: string, rabbit310 = 'connection 541 0,0 INTERNAL_ERROR'): Exception => ({
+  title,
+  rabbit310,
+  leveret: /^connection 502 \d+,\d+ SYNTAX_ERROR/,
+  why: 'section 2.22: what makes RabbitMQ crash is a syntax error',
+})
+
 export const exceptions: readonly Exception[] = [
   // ------------------------------------------------------------------------------------- frames
   {
@@ -55,12 +62,7 @@ export const exceptions: readonly Exception[] = [
     leveret: /^connection 503 \d+,\d+ COMMAND_INVALID - unknown method$/,
     why: 'appendix B row 37',
   },
-  {
-    title: '1.1 properties that end too early cost the connection',
-    rabbit310: 'connection 541 0,0 INTERNAL_ERROR',
-    leveret: /^connection 502 \d+,\d+ SYNTAX_ERROR/,
-    why: 'section 2.22: what RabbitMQ crashes on is a syntax error',
-  },
+  malformed('1.1 properties that end too early cost the connection'),
 
   // --------------------------------------------------------------------------------- connection
   {
@@ -114,4 +116,40 @@ export const exceptions: readonly Exception[] = [
     leveret: 'connection.close-ok',
     why: 'section 1.8: frames before FIN are processed; 3.10 just ends the socket',
   },
+
+  // -------------------------------------------------------------------------------- definitions
+  {
+    title: '2.3 an unknown exchange type',
+    rabbit310: "connection 503 40,10 COMMAND_INVALID - unknown exchange type 'no-such-type'",
+    leveret: "channel 406 40,10 PRECONDITION_FAILED - unknown exchange type 'no-such-type'",
+    why: 'appendix B row 7',
+  },
+  {
+    title: '2.3 a known word that is no exchange type',
+    rabbit310: "connection 503 40,10 COMMAND_INVALID - invalid exchange type 'classic'",
+    leveret: /^channel 406 40,10 PRECONDITION_FAILED - (unknown|invalid) exchange type 'classic'$/,
+    why: 'appendix B row 7',
+  },
+
+  // -------------------------------------------------------------------------------------- basic
+  {
+    title: '2.13 a client that answers a cancel of the broker',
+    rabbit310: 'connection 503 60,31 COMMAND_INVALID - unimplemented method',
+    leveret: 'basic.qos-ok',
+    why: 'section 2.13: a cancel-ok from the client is tolerated',
+  },
+  {
+    title: '2.14 a delivery mode that is neither 1 nor 2',
+    rabbit310: 'channel 406 60,40 PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,3}',
+    leveret: 'basic.get-ok',
+    why: 'section 2.23: only 2 is persistent, everything else is transient',
+  },
+
+  // ------------------------------------------------------------------------------------- tables
+  malformed('2.22 a field of type U in headers'),
+  malformed('2.22 a field of type Z in headers'),
+  malformed('2.22 a field of type U in queue arguments', 'dropped'),
+  malformed('2.22 a table whose lengths do not add up costs the connection'),
+  malformed('2.23 bytes after the last property cost the connection'),
+  malformed('2.23 the flag of a continuation costs the connection'),
 ]
