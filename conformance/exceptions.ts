@@ -29,6 +29,11 @@ export const EXCEPTIONS = {
     },
     why: 'row 7: since 4.x only the channel is closed',
   },
+  'a delivery mode other than 2 makes a message transient': {
+    rabbitmq: 'PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,3}',
+    leveret: 3,
+    why: 'section 2.23: every mode but 2 is transient; no reason to refuse one',
+  },
 } as const satisfies Record<string, Exception>
 
 export type ExceptionalTitle = keyof typeof EXCEPTIONS
