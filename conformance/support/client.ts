@@ -153,7 +153,7 @@ export class Client {
     }
   }
 
-  /** How many messages are ready. */
+  /** How many messages are ready; RabbitMQ may answer before it has seen publishes sent earlier. */
   async ready(queue: string): Promise<number> {
     return (await this.channel.checkQueue(queue)).messageCount
   }
