@@ -34,6 +34,25 @@ export const EXCEPTIONS = {
     leveret: 3,
     why: 'section 2.23: every mode but 2 is transient; no reason to refuse one',
   },
+  'the last death is told beside the first': {
+    rabbitmq: {},
+    leveret: {
+      'x-last-death-reason': 'rejected',
+      'x-last-death-queue': 'second',
+      'x-last-death-exchange': 'dead letters',
+    },
+    why: 'row 19: x-last-death-* came with 3.13',
+  },
+  'an x-death header made up by a client is overwritten at the first death': {
+    rabbitmq: [7, 4],
+    leveret: [1],
+    why: 'row 18: since 4.x counting belongs to the broker alone',
+  },
+  'with a dead-letter routing key only that one counts': {
+    rabbitmq: 'removed',
+    leveret: ['copied'],
+    why: 'section 3.8: the CC header stays; 3.x removes it where the queue sets the key',
+  },
 } as const satisfies Record<string, Exception>
 
 export type ExceptionalTitle = keyof typeof EXCEPTIONS
