@@ -1,5 +1,6 @@
 /** basic.*, but for publish and ack, which the channel reads in place. */
 import { queueIn } from '../broker/names.js'
+import { replyQueue } from '../broker/vhost.js'
 import { equivalenceClass, type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import { writeGetOk } from '../wire/hot-methods.js'
 import { AmqpError } from '../wire/replies.js'
@@ -21,10 +22,9 @@ export const basicHandlers: Handlers = {
   },
 
   'basic.consume': (channel, args) => {
-    const queue = channel.queue(args.queue)
     const tag =
       args.consumerTag === '' ? channel.vhost.generatedName('amq.ctag-') : args.consumerTag
-    if (channel.consumers.has(tag))
+    if (channel.consumers.has(tag) || channel.replyConsumer?.tag === tag)
       throw new AmqpError('NOT_ALLOWED', `attempt to reuse consumer tag '${tag}'`)
     const { consumersPerChannelMax } = channel.connection.settings
     if (channel.consumers.size >= consumersPerChannelMax)
@@ -32,6 +32,14 @@ export const basicHandlers: Handlers = {
         'NOT_ALLOWED',
         `reached maximum (${consumersPerChannelMax}) of consumers per channel`,
       )
+    if (args.queue === replyQueue) {
+      if (!args.noAck)
+        throw new AmqpError('PRECONDITION_FAILED', 'reply consumer cannot acknowledge')
+      channel.addReplyConsumer(tag)
+      if (!args.nowait) channel.send('basic.consume-ok', { consumerTag: tag })
+      return
+    }
+    const queue = channel.queue(args.queue)
     const name = queueIn(channel.vhost.name, queue.name)
     const priority = priorityOf(args.arguments, name)
     if (queue.consumers.exclusive || (args.exclusive && queue.consumers.count > 0))

@@ -4,10 +4,10 @@
  * through the method table.
  */
 import type { Queue } from '../broker/queues/queue.js'
+import { replyPrefix } from '../broker/router.js'
 import type { Vhost } from '../broker/vhost.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import { decodeMethod } from '../wire/codec.js'
-import { printSnippet } from '../wire/erlang-term.js'
 import { Frame, type FrameParser } from '../wire/frame-parser.js'
 import type { FrameWriter } from '../wire/frame-writer.js'
 import { hotIds } from '../wire/hot-methods.js'
@@ -18,6 +18,7 @@ import type { Connection } from './connection.js'
 import { type ChannelConsumer, Hold } from './consumer.js'
 import { handlers } from './handlers.js'
 import { Publisher } from './publisher.js'
+import { ReplyConsumer } from './reply-to.js'
 import { Transaction } from './transaction.js'
 import { Settlement, Unacked } from './unacked.js'
 
@@ -38,6 +39,8 @@ export class Channel implements TurnParty {
   readonly publisher: Publisher
   readonly unacked = new Unacked()
   readonly consumers = new Map<string, ChannelConsumer>()
+  /** The consumer of direct reply-to. */
+  replyConsumer: ReplyConsumer | null = null
   confirms: Confirms | null = null
   transaction: Transaction | null = null
   lastDeliveryTag = 0
@@ -74,13 +77,7 @@ export class Channel implements TurnParty {
     }
     const { awaiting } = this.publisher
     if (awaiting === 'nothing') {
-      if (frame.type !== Frame.method) {
-        this.methodId = 0
-        throw new AmqpError(
-          'UNEXPECTED_FRAME',
-          'expected method frame, got non method frame instead',
-        )
-      }
+      if (frame.type !== Frame.method) throw notAMethod()
       this.#acceptMethod(frame)
     } else if (awaiting === 'header') {
       if (frame.type !== Frame.header)
@@ -130,15 +127,25 @@ export class Channel implements TurnParty {
     consumer.queue.addConsumer(consumer)
     if (this.#full) consumer.hold(Hold.channel)
     if (this.connection.congestedOutput) consumer.hold(Hold.congestion)
-    else consumer.queue.resume(consumer)
+    consumer.start()
   }
 
   /** The client cancels: what it has in hands stays with it. */
   removeConsumer(tag: string): void {
+    if (tag === this.replyConsumer?.tag) this.#removeReplyConsumer()
     const consumer = this.consumers.get(tag)
     if (consumer === undefined) return
     this.consumers.delete(tag)
     consumer.queue.removeConsumer(consumer)
+  }
+
+  /** Consumes from the pseudo-queue of direct reply-to, which a channel can do once. */
+  addReplyConsumer(tag: string): void {
+    if (this.replyConsumer !== null)
+      throw new AmqpError('PRECONDITION_FAILED', 'reply consumer already set')
+    const address = this.vhost.generatedName(replyPrefix)
+    this.replyConsumer = new ReplyConsumer(this, tag, address)
+    this.vhost.replies.set(address, this.replyConsumer)
   }
 
   /** The queue is gone: the client hears of it if it knows how to. */
@@ -245,8 +252,15 @@ export class Channel implements TurnParty {
     }
     this.publisher.close()
     this.confirms?.close()
+    this.#removeReplyConsumer()
     for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)
     this.endTurn()
+  }
+
+  #removeReplyConsumer(): void {
+    if (this.replyConsumer === null) return
+    this.vhost.replies.delete(this.replyConsumer.address)
+    this.replyConsumer = null
   }
 
   #look(): void {
@@ -259,11 +273,10 @@ export class Channel implements TurnParty {
   }
 }
 
+/** What is wrong with content that no publish announced. */
+export function notAMethod(): AmqpError {
+  return new AmqpError('UNEXPECTED_FRAME', 'expected method frame, got non method frame instead', 0)
+}
+
 const channelClose = 0x00140028
 const channelCloseOk = 0x00140029
-
-/** What is wrong with a frame that no channel can take. */
-export function unexpectedFrame(frame: FrameParser): AmqpError {
-  const octets = printSnippet(frame.bytes.subarray(frame.start, frame.end))
-  return new AmqpError('UNEXPECTED_FRAME', `type ${frame.type}, ${octets}`)
-}

@@ -10,13 +10,12 @@ import type { Vhost } from '../broker/vhost.js'
 import { readBufferBytes, type Socket, type SocketOwner } from '../platform/sockets.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
-import { printSnippet } from '../wire/erlang-term.js'
 import type { FieldTable } from '../wire/field-table.js'
-import { Frame, FrameParser } from '../wire/frame-parser.js'
+import { Frame, FrameParser, unexpectedFrame, unknownFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError, replies } from '../wire/replies.js'
-import { Channel, unexpectedFrame } from './channel.js'
+import { Channel, notAMethod } from './channel.js'
 import { asAmqpError, closeFrame } from './closing.js'
 import {
   Handshake,
@@ -25,7 +24,7 @@ import {
   LoginRefused,
   protocolHeader,
 } from './handshake.js'
-import { Heartbeat, type Watched } from './heartbeat.js'
+import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Frames taken before frame_max is agreed: room for a large token in start-ok. */
@@ -53,8 +52,6 @@ export interface ConnectionHost {
 }
 
 const methodOpen = 0x0014000a
-const heartbeatFrame = Buffer.of(Frame.heartbeat, 0, 0, 0, 0, 0, 0, 0xce)
-const heartbeatOctets = 0
 
 export class Connection
   implements SocketOwner, Congestion, TurnParty, AlarmListener, HandshakeHost, Watched, Owner
@@ -346,7 +343,8 @@ export class Connection
 
   #openChannel(frame: FrameParser): void {
     const id = methodIdOf(frame)
-    if (id !== methodOpen) throw new ChannelNotOpen(id)
+    if (frame.type !== Frame.method) throw notAMethod()
+    if (id !== methodOpen) throw new AmqpError('CHANNEL_ERROR', "expected 'channel.open'", id)
     const method = decodeMethod(frame.bytes, frame.start, frame.end)
     const { channelMax, vhost } = this.#handshake
     if (this.#channels.size >= channelMax)
@@ -369,7 +367,7 @@ export class Connection
     if (frame.type === Frame.heartbeat) return
     if (frame.type !== Frame.method || frame.channel !== 0) throw unexpectedFrame(frame)
     const method = decodeMethod(frame.bytes, frame.start, frame.end)
-    if (this.#state === 'handshake' && method.name !== 'connection.close') {
+    if (this.#state === 'handshake') {
       if (this.#handshake.accept(method)) this.#opened()
       else this.#parser.payloadMax = this.#handshake.frameMax || firstFrameMax
     } else this.#acceptWhileRunning(method)
@@ -431,10 +429,7 @@ export class Connection
     if (!(thrown instanceof AmqpError))
       this.#log.error({ conn: this.name, err: thrown }, 'unexpected error on AMQP connection')
     const error = asAmqpError(thrown)
-    const methodId =
-      thrown instanceof ChannelNotOpen
-        ? thrown.methodId
-        : (channel?.methodId ?? this.#controlMethodId(error))
+    const methodId = error.methodId ?? channel?.methodId ?? this.#controlMethodId()
     if (channel !== null && isSoft(error)) {
       this.#log.error(
         { conn: this.name, channel: channel.number },
@@ -453,11 +448,9 @@ export class Connection
     if (!framed) this.#state = 'deaf'
   }
 
-  /** On channel 0 only a method that could be read is to blame. */
-  #controlMethodId(error: AmqpError): number {
-    const { type, channel } = this.#parser
-    if (type !== Frame.method || channel !== 0 || error.reply === 'UNEXPECTED_FRAME') return 0
-    return methodIdOf(this.#parser)
+  /** On channel 0 only a method is to blame. */
+  #controlMethodId(): number {
+    return this.#parser.channel === 0 ? methodIdOf(this.#parser) : 0
   }
 
   /** Sends connection.close; from now on only the client's close and close-ok count. */
@@ -524,16 +517,6 @@ export class Connection
 const connectionClose = 0x000a0032
 const connectionCloseOk = 0x000a0033
 
-/** A frame came on a channel that is not open. */
-class ChannelNotOpen extends AmqpError {
-  readonly methodId: number
-
-  constructor(methodId: number) {
-    super('CHANNEL_ERROR', "expected 'channel.open'")
-    this.methodId = methodId
-  }
-}
-
 function isSoft(error: unknown): boolean {
   return error instanceof AmqpError && replies[error.reply].closes === 'channel'
 }
@@ -547,9 +530,7 @@ function methodIdOf(frame: FrameParser): number {
 function checkType(frame: FrameParser): void {
   const { type } = frame
   if (type === Frame.method || type === Frame.header || type === Frame.body) return
-  const payload = frame.bytes.subarray(frame.start, frame.end)
-  if (type !== Frame.heartbeat || payload.length > heartbeatOctets)
-    throw new AmqpError('FRAME_ERROR', `type ${type}, ${printSnippet(payload)}: unknown_frame`)
+  if (type !== Frame.heartbeat || frame.end > frame.start) throw unknownFrame(frame)
   if (frame.channel !== 0) throw unexpectedFrame(frame)
 }
 

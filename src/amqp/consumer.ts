@@ -45,8 +45,7 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     this.exclusive = request.exclusive
     this.priority = request.priority
     this.prefetch = request.noAck ? 0 : prefetch
-    const text = Buffer.from(request.tag)
-    this.#encodedTag = Buffer.concat([Buffer.of(text.length), text])
+    this.#encodedTag = encodedTag(request.tag)
   }
 
   deliver(
@@ -84,6 +83,11 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     this.channel.consumerCancelled(this)
   }
 
+  /** Takes deliveries from now on, unless something holds it. */
+  start(): void {
+    if (this.#holds === 0) this.queue.resume(this)
+  }
+
   /** Takes nothing until every reason is released. */
   hold(reason: number): void {
     if (this.#holds === 0) this.queue.consumers.pause(this)
@@ -95,6 +99,12 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     this.#holds &= ~reason
     if (this.#holds === 0) this.queue.resume(this)
   }
+}
+
+/** A consumer tag as it stands on the wire, length octet included. */
+export function encodedTag(tag: string): Buffer {
+  const text = Buffer.from(tag)
+  return Buffer.concat([Buffer.of(text.length), text])
 }
 
 /** basic.get as the source of a delivery: it has no window. */

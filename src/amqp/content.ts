@@ -5,7 +5,13 @@
  */
 
 import { largeBytes } from '../store/message-table.js'
-import { type FrameParser, frameEnd, frameHead, frameOverhead } from '../wire/frame-parser.js'
+import {
+  type FrameParser,
+  frameEnd,
+  frameHead,
+  frameOverhead,
+  unknownFrame,
+} from '../wire/frame-parser.js'
 import { headerFieldsBytes, type Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
 
@@ -48,8 +54,7 @@ export class Content {
   /** The content header came; `maxBytes` is the largest body allowed. */
   header(frame: FrameParser, maxBytes: number): void {
     const { bytes, start, end } = frame
-    if (end - start < headerFieldsBytes + 2)
-      throw new AmqpError('FRAME_ERROR', 'content header is too short')
+    if (end - start < headerFieldsBytes + 2) throw unknownFrame(frame)
     const classId = bytes.readUInt16BE(start)
     if (classId !== classBasic)
       throw new AmqpError(

@@ -148,23 +148,18 @@ export class Handshake {
   }
 }
 
+/** The tuning that we offered is what a refused answer to it is blamed on. */
+const methodTune = 0x000a001e
+
 /** A value of tune-ok must keep within what was offered; 0 would mean no limit. */
 function refuseValue(name: string, value: number, smallest: number, largest: number): void {
-  if (value === 0)
-    throw new AmqpError(
-      'NOT_ALLOWED',
-      `negotiated ${name} = 0 (no limit) is higher than the maximum allowed value (${largest})`,
-    )
-  if (value > largest)
-    throw new AmqpError(
-      'NOT_ALLOWED',
-      `negotiated ${name} = ${value} is higher than the maximum allowed value (${largest})`,
-    )
-  if (value < smallest)
-    throw new AmqpError(
-      'NOT_ALLOWED',
-      `negotiated ${name} = ${value} is lower than the minimum allowed value (${smallest})`,
-    )
+  if (value !== 0 && value >= smallest && value <= largest) return
+  const received = value === 0 ? '0 (no limit)' : value
+  const how =
+    value === 0 || value > largest
+      ? `higher than the maximum allowed value (${largest})`
+      : `lower than the minimum allowed value (${smallest})`
+  throw new AmqpError('NOT_ALLOWED', `negotiated ${name} = ${received} is ${how}`, methodTune)
 }
 
 interface Credentials {
@@ -200,6 +195,7 @@ function serverProperties(settings: ProtocolSettings): FieldTable {
       consumer_priorities: true,
       authentication_failure_close: true,
       per_consumer_qos: true,
+      direct_reply_to: true,
     },
     cluster_name: settings.clusterName,
     copyright: 'Copyright (c) the Leveret authors',

@@ -5,6 +5,9 @@
  */
 import type { Clock } from '../platform/clock.js'
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
+import { Frame, frameEnd } from '../wire/frame-parser.js'
+
+export const heartbeatFrame = Buffer.of(Frame.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd)
 
 /** What the heartbeat watches. */
 export interface Watched {
@@ -46,8 +49,11 @@ export class Heartbeat implements TurnParty {
 
   readonly #beat = () => {
     this.#cancelSender = this.#clock.after(this.#intervalMs / 2, this.#beat)
-    if (this.#watched.bytesSent === this.#sent || this.#sent < 0) this.#watched.sendHeartbeat()
-    this.#sent = this.#watched.bytesSent
+    const { bytesSent } = this.#watched
+    const idle = bytesSent === this.#sent || this.#sent < 0
+    if (idle) this.#watched.sendHeartbeat()
+    // A heartbeat of our own is no reason to leave the next one out.
+    this.#sent = bytesSent + (idle ? heartbeatFrame.length : 0)
   }
 
   readonly #listen = () => {

@@ -20,9 +20,6 @@ export const channelHandlers: Handlers = {
       channel.connection.forget(channel)
     })
   },
-
-  // A late answer to a close of ours that the client's own close has overtaken.
-  'channel.close-ok': () => {},
 }
 
 export const accessHandlers: Handlers = {

@@ -8,7 +8,7 @@ import { exchangeIn } from '../broker/names.js'
 import { longestTtlMs } from '../broker/queues/settings.js'
 import type { Route } from '../broker/router.js'
 import { mayHaveSenderSelected, senderSelectedKeys, withoutBcc } from '../broker/sender-selected.js'
-import { Outcome, type Vhost } from '../broker/vhost.js'
+import { Outcome, replyQueue, type Vhost } from '../broker/vhost.js'
 import { Mark } from '../store/message-table.js'
 import { decodeMethod } from '../wire/codec.js'
 import { lookup } from '../wire/field-table.js'
@@ -28,8 +28,10 @@ import {
   expirationAt,
   headersAt,
   priorityOf,
+  replyToAt,
   userIdAt,
   withHeaders,
+  withReplyTo,
 } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import type { Channel } from './channel.js'
@@ -225,6 +227,7 @@ export class Publisher {
       if (keys.length > 0) further = keys
       if (this.#dropBcc(arrival.message)) own = true
     }
+    if (this.#replaceReplyTo(arrival.message)) own = true
     const userId = userIdAt(bytes, start)
     if (userId >= 0) {
       const claimed = textAt(bytes, userId)
@@ -238,6 +241,19 @@ export class Publisher {
     return further
   }
 
+  /** A request carries the name made for its channel in place of the pseudo-queue. */
+  #replaceReplyTo(message: Message): boolean {
+    const { bytes, propertiesStart: start } = message
+    const at = replyToAt(bytes, start)
+    if (at < 0 || textAt(bytes, at) !== replyQueue) return false
+    const address = this.#channel.replyConsumer?.address
+    if (address === undefined)
+      throw new AmqpError('PRECONDITION_FAILED', 'fast reply consumer does not exist')
+    const octets = Buffer.from(bytes.subarray(start, message.propertiesEnd))
+    rebuild(message, withReplyTo(octets, address))
+    return true
+  }
+
   /** Nobody but the publisher knows the keys in BCC. */
   #dropBcc(message: Message): boolean {
     const octets = Buffer.from(
@@ -245,15 +261,16 @@ export class Publisher {
     )
     const { headers = [] } = decodeProperties(octets, 0, octets.length)
     if (lookup(headers, 'BCC') === undefined) return false
-    const built = buildMessage(
-      Buffer.from(message.exchange),
-      Buffer.from(message.routingKey),
-      withHeaders(octets, withoutBcc(headers)),
-      message,
-    )
-    message.at(built.bytes, 0, built.bytes.length, built.parts)
+    rebuild(message, withHeaders(octets, withoutBcc(headers)))
     return true
   }
+}
+
+/** Gives a message other properties, in memory of its own. */
+function rebuild(message: Message, properties: Buffer): void {
+  const { exchange, routingKey } = message
+  const built = buildMessage(Buffer.from(exchange), Buffer.from(routingKey), properties, message)
+  message.at(built.bytes, 0, built.bytes.length, built.parts)
 }
 
 /** Where the bits of basic.publish stand, behind the address; -1 if the payload does not end there. */

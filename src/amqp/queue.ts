@@ -1,11 +1,19 @@
 /** queue.*: declare, bind, unbind, purge and delete. */
 import type { Queue } from '../broker/queues/queue.js'
+import { replyQueue } from '../broker/vhost.js'
 import type { Arguments } from '../wire/methods.js'
 import type { Channel } from './channel.js'
 import type { Handlers } from './handlers.js'
 
 export const queueHandlers: Handlers = {
   'queue.declare': (channel, args) => {
+    const { replies } = channel.vhost
+    if (args.queue === replyQueue || replies.has(args.queue)) {
+      const { queue } = args
+      if (!args.nowait)
+        channel.send('queue.declare-ok', { queue, messageCount: 0, consumerCount: 1 })
+      return
+    }
     const queue = declared(channel, args)
     channel.lastQueue = queue.name
     if (args.nowait) return

@@ -15,6 +15,9 @@ const routesKept = 4096
 
 const noHeaders: FieldTable = []
 
+/** Names made for direct reply-to begin so. */
+export const replyPrefix = 'amq.rabbitmq.reply-to.'
+
 /** Where messages of one address go. */
 export interface Route {
   readonly address: Buffer
@@ -23,6 +26,8 @@ export interface Route {
   readonly queues: readonly Queue[]
   /** The headers decide too: `queues` is empty, and `walk` must be called for each message. */
   readonly readsHeaders: boolean
+  /** The name of a requester that waits for a reply (direct reply-to), else null. */
+  readonly repliesTo: string | null
   readonly generation: number
 }
 
@@ -103,7 +108,7 @@ export class Router {
   #newRoute(message: Message): Route {
     const address = Buffer.from(message.bytes.subarray(message.start, message.addressEnd))
     if (!isUtf8(address.subarray(1, 1 + address.readUInt8(0))) || !isUtf8(routingKeyOf(address)))
-      throw new AmqpError('FRAME_ERROR', 'Malformed UTF-8 in shortstr')
+      throw new AmqpError('FRAME_ERROR', 'Malformed UTF-8 in shortstr', 0)
     const { exchange: name, routingKey: key } = message
     const exchange = this.#exchanges.get(name)
     if (exchange === undefined)
@@ -116,6 +121,7 @@ export class Router {
       key,
       queues: readsHeaders ? [] : queues,
       readsHeaders,
+      repliesTo: name === '' && key.startsWith(replyPrefix) ? key : null,
       generation: this.#generation,
     }
   }

@@ -15,6 +15,7 @@ import {
   lookup,
   typeNames,
 } from '../wire/field-table.js'
+import type { Message } from '../wire/message.js'
 import { decodeProperties } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import { Arrival } from './arrival.js'
@@ -30,7 +31,15 @@ import { exchangeIn, queueIn, stripped } from './names.js'
 import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
 import { knownArguments, queueSettings } from './queues/settings.js'
-import { type Route, Router } from './router.js'
+import { type Route, Router, replyPrefix } from './router.js'
+
+/** The pseudo-queue of direct reply-to. */
+export const replyQueue = 'amq.rabbitmq.reply-to'
+
+/** Who gets the replies sent to the name made for it. */
+export interface ReplyTarget {
+  deliver(message: Message): void
+}
 
 /** What all vhosts of a broker share. */
 export interface Shared {
@@ -88,6 +97,8 @@ export class Vhost implements QueueHost {
   readonly name: string
   readonly exchanges = new Map<string, Exchange>()
   readonly queues = new Map<string, Queue>()
+  /** Requesters that wait for replies, by the name made for each. */
+  readonly replies = new Map<string, ReplyTarget>()
   readonly router: Router
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
@@ -130,6 +141,10 @@ export class Vhost implements QueueHost {
    * Returns bits of `Outcome`.
    */
   publish(route: Route, arrival: Arrival, furtherKeys: readonly string[] | null): number {
+    if (route.repliesTo !== null) {
+      this.replies.get(route.repliesTo)?.deliver(arrival.message)
+      return Outcome.routed
+    }
     let queues = route.queues
     if (route.readsHeaders || furtherKeys !== null)
       queues = this.router.walk(
@@ -313,6 +328,7 @@ export class Vhost implements QueueHost {
   ): void {
     const from = stripped(source)
     this.#refuseDefault(from)
+    this.#refusePseudoQueue(destination)
     const to = this.#destination(destination, connection)
     const exchange = this.exchange(from)
     const identity = bindingIdentity(destination.kind, to.name, key, table)
@@ -336,6 +352,7 @@ export class Vhost implements QueueHost {
   ): void {
     const from = stripped(source)
     this.#refuseDefault(from)
+    this.#refusePseudoQueue(destination)
     if (destination.kind === 'exchange') this.#refuseDefault(stripped(destination.name))
     const name = stripped(destination.name)
     if (destination.kind === 'queue' && this.queues.has(name)) this.queue(name, connection)
@@ -385,6 +402,14 @@ export class Vhost implements QueueHost {
   #refuseDefault(name: string): void {
     if (name === '')
       throw new AmqpError('ACCESS_REFUSED', 'operation not permitted on the default exchange')
+  }
+
+  #refusePseudoQueue({ kind, name }: Destination): void {
+    if (kind === 'queue' && (name === replyQueue || name.startsWith(replyPrefix)))
+      throw new AmqpError(
+        'ACCESS_REFUSED',
+        'cannot bind or unbind to a volatile (direct reply-to) queue',
+      )
   }
 
   #locked(name: string): AmqpError {

@@ -22,7 +22,7 @@ const idBytes = 4
 export function decodeMethod(bytes: Buffer, start: number, end: number): Method {
   if (end - start < idBytes) {
     const snippet = printSnippet(bytes.subarray(start, end))
-    throw new AmqpError('FRAME_ERROR', `type 1, ${snippet}: unknown_frame`)
+    throw new AmqpError('FRAME_ERROR', `type 1, ${snippet}: unknown_frame`, 0)
   }
   const name = methodById(bytes.readUInt32BE(start))
   if (name === undefined) throw new AmqpError('COMMAND_INVALID', 'unknown method')
@@ -95,7 +95,7 @@ function read(field: Field, bytes: Buffer, at: number, end: number): unknown {
 
 function readShortstr(bytes: Buffer, start: number, end: number): string {
   const octets = bytes.subarray(start, end)
-  if (!isUtf8(octets)) throw new AmqpError('FRAME_ERROR', 'Malformed UTF-8 in shortstr')
+  if (!isUtf8(octets)) throw new AmqpError('FRAME_ERROR', 'Malformed UTF-8 in shortstr', 0)
   return octets.toString()
 }
 

@@ -24,6 +24,18 @@ export const frameHead = 7
 /** The last octet of every frame. */
 export const frameEnd = 0xce
 
+/** What is wrong with a frame of a type that does not exist, or too short for its type. */
+export function unknownFrame(frame: FrameParser): AmqpError {
+  const octets = printSnippet(frame.bytes.subarray(frame.start, frame.end))
+  return new AmqpError('FRAME_ERROR', `type ${frame.type}, ${octets}: unknown_frame`, 0)
+}
+
+/** What is wrong with a frame that cannot come on its channel. */
+export function unexpectedFrame(frame: FrameParser): AmqpError {
+  const octets = printSnippet(frame.bytes.subarray(frame.start, frame.end))
+  return new AmqpError('UNEXPECTED_FRAME', `type ${frame.type}, ${octets}`, 0)
+}
+
 const nothing = Buffer.alloc(0)
 const snippetBytes = 16
 

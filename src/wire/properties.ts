@@ -110,6 +110,11 @@ export function expirationAt(bytes: Buffer, start: number): number {
   return find(flags.expiration, bytes, start)
 }
 
+/** Where the reply-to stands, a shortstr; -1 when absent. */
+export function replyToAt(bytes: Buffer, start: number): number {
+  return find(flags.replyTo, bytes, start)
+}
+
 /** Where the user id stands, a shortstr; -1 when absent. */
 export function userIdAt(bytes: Buffer, start: number): number {
   return find(flags.userId, bytes, start)

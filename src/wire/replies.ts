@@ -29,11 +29,14 @@ export type ReplyName = keyof typeof replies
 /** Refuses what a client asked; its reply says which close the client earns. */
 export class AmqpError extends Error {
   readonly reply: ReplyName
+  /** The method that the close names where it is not the one in progress; 0 for none. */
+  readonly methodId: number | undefined
 
-  constructor(reply: ReplyName, explanation: string) {
+  constructor(reply: ReplyName, explanation: string, methodId?: number) {
     super(`${reply} - ${explanation}`)
     this.name = 'AmqpError'
     this.reply = reply
+    this.methodId = methodId
   }
 }
 
