@@ -42,7 +42,8 @@ export const basicHandlers: Handlers = {
     const queue = channel.queue(args.queue)
     const name = queueIn(channel.vhost.name, queue.name)
     const priority = priorityOf(args.arguments, name)
-    if (queue.consumers.exclusive || (args.exclusive && queue.consumers.count > 0))
+    const { exclusive: taken, count } = queue.consumers
+    if (taken || (args.exclusive && (count > 0 || queue.settings.singleActiveConsumer)))
       throw new AmqpError('ACCESS_REFUSED', `${name} in exclusive use`)
     if (!args.nowait) channel.send('basic.consume-ok', { consumerTag: tag })
     const { noAck, exclusive } = args

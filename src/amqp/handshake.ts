@@ -154,7 +154,7 @@ const methodTune = 0x000a001e
 /** A value of tune-ok must keep within what was offered; 0 would mean no limit. */
 function refuseValue(name: string, value: number, smallest: number, largest: number): void {
   if (value !== 0 && value >= smallest && value <= largest) return
-  const received = value === 0 ? '0 (no limit)' : value
+  const received = name === 'channel_max' && value === 0 ? '0 (no limit)' : value
   const how =
     value === 0 || value > largest
       ? `higher than the maximum allowed value (${largest})`

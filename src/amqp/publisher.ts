@@ -7,11 +7,10 @@ import type { Arrival } from '../broker/arrival.js'
 import { exchangeIn } from '../broker/names.js'
 import { longestTtlMs } from '../broker/queues/settings.js'
 import type { Route } from '../broker/router.js'
-import { mayHaveSenderSelected, senderSelectedKeys, withoutBcc } from '../broker/sender-selected.js'
+import { mayHaveSenderSelected, senderSelectedKeys } from '../broker/sender-selected.js'
 import { Outcome, replyQueue, type Vhost } from '../broker/vhost.js'
 import { Mark } from '../store/message-table.js'
 import { decodeMethod } from '../wire/codec.js'
-import { lookup } from '../wire/field-table.js'
 import {
   Frame,
   type FrameParser,
@@ -20,7 +19,7 @@ import {
   frameOverhead,
 } from '../wire/frame-parser.js'
 import { writeReturn } from '../wire/hot-methods.js'
-import { buildMessage, headerFieldsBytes, type Message } from '../wire/message.js'
+import { headerFieldsBytes, type Message, rebuild } from '../wire/message.js'
 import {
   checkProperties,
   decodeProperties,
@@ -30,7 +29,6 @@ import {
   priorityOf,
   replyToAt,
   userIdAt,
-  withHeaders,
   withReplyTo,
 } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
@@ -225,7 +223,6 @@ export class Publisher {
     ) {
       const keys = senderSelectedKeys(decodeProperties(bytes, start, end).headers ?? [])
       if (keys.length > 0) further = keys
-      if (this.#dropBcc(arrival.message)) own = true
     }
     if (this.#replaceReplyTo(arrival.message)) own = true
     const userId = userIdAt(bytes, start)
@@ -238,6 +235,7 @@ export class Publisher {
         )
     }
     arrival.begin(priority | persistent, expirationMs, own)
+    if (further !== null) arrival.hideBcc()
     return further
   }
 
@@ -253,24 +251,6 @@ export class Publisher {
     rebuild(message, withReplyTo(octets, address))
     return true
   }
-
-  /** Nobody but the publisher knows the keys in BCC. */
-  #dropBcc(message: Message): boolean {
-    const octets = Buffer.from(
-      message.bytes.subarray(message.propertiesStart, message.propertiesEnd),
-    )
-    const { headers = [] } = decodeProperties(octets, 0, octets.length)
-    if (lookup(headers, 'BCC') === undefined) return false
-    rebuild(message, withHeaders(octets, withoutBcc(headers)))
-    return true
-  }
-}
-
-/** Gives a message other properties, in memory of its own. */
-function rebuild(message: Message, properties: Buffer): void {
-  const { exchange, routingKey } = message
-  const built = buildMessage(Buffer.from(exchange), Buffer.from(routingKey), properties, message)
-  message.at(built.bytes, 0, built.bytes.length, built.parts)
 }
 
 /** Where the bits of basic.publish stand, behind the address; -1 if the payload does not end there. */

@@ -38,13 +38,7 @@ export const queueHandlers: Handlers = {
 
   'queue.unbind': (channel, args) => {
     const { name, key } = bound(channel, args)
-    channel.vhost.unbind(
-      args.exchange,
-      { kind: 'queue', name },
-      key,
-      args.arguments,
-      channel.connection,
-    )
+    channel.vhost.unbind(args.exchange, { kind: 'queue', name }, key, args.arguments)
     channel.send('queue.unbind-ok', {})
   },
 

@@ -4,8 +4,9 @@
  * to consumers that need no acknowledgement.
  */
 
-import type { MessageTable } from '../store/message-table.js'
+import { Mark, type MessageTable } from '../store/message-table.js'
 import { Message } from '../wire/message.js'
+import { dropBcc } from './sender-selected.js'
 
 export class Arrival {
   readonly message = new Message()
@@ -18,6 +19,8 @@ export class Arrival {
 
   readonly #messages: MessageTable
   #slot = -1
+  /** The message with its BCC header, where it has one: what is kept, while `message` is what is shown. */
+  #original: Message | null = null
 
   constructor(messages: MessageTable) {
     this.#messages = messages
@@ -29,6 +32,16 @@ export class Arrival {
     this.expirationMs = expirationMs
     this.ownsBytes = ownsBytes
     this.#slot = -1
+    this.#original = null
+  }
+
+  /** From now on the message is shown without its BCC header, but kept with it: its dead letters go there too. */
+  hideBcc(): void {
+    const original = new Message()
+    original.same(this.message)
+    if (!dropBcc(this.message)) return
+    this.#original = original
+    this.marks |= Mark.hiddenKeys
   }
 
   /** Keeps the message for one more holder and returns its slot. */
@@ -37,7 +50,7 @@ export class Arrival {
       this.#messages.retain(this.#slot)
       return this.#slot
     }
-    const { bytes, start, end, parts } = this.message
+    const { bytes, start, end, parts } = this.#original ?? this.message
     this.#slot =
       parts === null || !this.ownsBytes
         ? this.#messages.add(bytes, start, end, this.marks)

@@ -8,7 +8,7 @@ import { type FieldTable, type FieldValue, lookup, textOf } from '../wire/field-
 import { buildMessage, Message } from '../wire/message.js'
 import { decodeProperties, withHeaders } from '../wire/properties.js'
 import type { DeathReason, Queue } from './queues/queue.js'
-import { senderSelectedKeys } from './sender-selected.js'
+import { keysIn, withoutBcc } from './sender-selected.js'
 import type { Vhost } from './vhost.js'
 
 /** Buried in one turn; a queue that expires as a whole does not hold the loop. */
@@ -61,7 +61,7 @@ export class DeadLetters implements TurnParty {
     const properties = decodeProperties(octets, 0, octets.length)
     const headers = properties.headers ?? []
     const key = view.routingKey
-    const carbonCopies = senderSelectedKeys(headers)
+    const carbonCopies = keysIn(headers, 'CC')
     const deaths = deathsWith(messages.diedBefore(slot) ? deathsIn(headers) : [], {
       queue: queue.name,
       reason,
@@ -71,12 +71,12 @@ export class DeadLetters implements TurnParty {
       timeSeconds: Math.floor(clock.wallMs() / 1000),
     })
     const target = queue.settings.deadLetterRoutingKey
-    const keys = target === null ? [key, ...carbonCopies] : [target]
+    const keys = target === null ? [key, ...carbonCopies, ...keysIn(headers, 'BCC')] : [target]
     const queues = this.#vhost.router
       .walk(exchange, keys, headers)
       .filter(to => !isCycle(to.name, deaths, reason))
     if (queues.length === 0) return
-    const newHeaders = headersWith(headers, deaths, messages.diedBefore(slot))
+    const newHeaders = headersWith(withoutBcc(headers), deaths, messages.diedBefore(slot))
     const built = buildMessage(
       Buffer.from(name),
       Buffer.from(target ?? key),

@@ -3,6 +3,8 @@
  * taken out before anybody sees the message.
  */
 import { type FieldTable, lookup, typeNames } from '../wire/field-table.js'
+import { type Message, rebuild } from '../wire/message.js'
+import { decodeProperties, withHeaders } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 
 const capitalC = 0x43
@@ -16,16 +18,29 @@ export function mayHaveSenderSelected(bytes: Buffer, start: number, end: number)
 
 /** The keys in CC and BCC. A header that is no array is refused (406); other things than strings in it are passed over. */
 export function senderSelectedKeys(headers: FieldTable): string[] {
-  return ['CC', 'BCC'].flatMap(name => {
-    const value = lookup(headers, name)
-    if (value === undefined) return []
-    if (value.type !== 'A')
-      throw new AmqpError(
-        'PRECONDITION_FAILED',
-        `invalid message: {unacceptable_type_in_header,"${name}",${typeNames[value.type]}}`,
-      )
-    return value.value.flatMap(key => (key.type === 'S' ? [key.value.toString()] : []))
-  })
+  return [...keysIn(headers, 'CC'), ...keysIn(headers, 'BCC')]
+}
+
+/** The keys in one of the two headers. */
+export function keysIn(headers: FieldTable, name: 'CC' | 'BCC'): string[] {
+  const value = lookup(headers, name)
+  if (value === undefined) return []
+  if (value.type !== 'A')
+    throw new AmqpError(
+      'PRECONDITION_FAILED',
+      `invalid message: {unacceptable_type_in_header,"${name}",${typeNames[value.type]}}`,
+    )
+  return value.value.flatMap(key => (key.type === 'S' ? [key.value.toString()] : []))
+}
+
+/** Takes BCC out of a message, which then stands in memory of its own. False: it has none. */
+export function dropBcc(message: Message): boolean {
+  const { bytes, propertiesStart, propertiesEnd } = message
+  const octets = Buffer.from(bytes.subarray(propertiesStart, propertiesEnd))
+  const { headers = [] } = decodeProperties(octets, 0, octets.length)
+  if (lookup(headers, 'BCC') === undefined) return false
+  rebuild(message, withHeaders(octets, withoutBcc(headers)))
+  return true
 }
 
 /** The headers without BCC: sorted and each key once, as RabbitMQ leaves them. */

@@ -342,7 +342,7 @@ export class Vhost implements QueueHost {
     this.router.changed()
   }
 
-  /** Takes a binding away; one that does not exist is fine. */
+  /** Takes a binding away; one that does not exist is fine, whoever owns the queue. */
   unbind(
     source: string,
     destination: Destination,
@@ -355,10 +355,11 @@ export class Vhost implements QueueHost {
     this.#refusePseudoQueue(destination)
     if (destination.kind === 'exchange') this.#refuseDefault(stripped(destination.name))
     const name = stripped(destination.name)
-    if (destination.kind === 'queue' && this.queues.has(name)) this.queue(name, connection)
     const exchange = this.exchanges.get(from)
     const binding = exchange?.bindings.get(bindingIdentity(destination.kind, name, key, table))
-    if (binding !== undefined) this.#removeBinding(binding)
+    if (binding === undefined) return
+    if (destination.kind === 'queue') this.queue(name, connection)
+    this.#removeBinding(binding)
   }
 
   // ---

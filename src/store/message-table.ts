@@ -6,7 +6,7 @@
  *
  *       word 0     word 1     word 2     word 3                          words 4-5
  *     +----------+----------+----------+--------------------------------+-----------------+
- *     | chunk    | offset   | size     | references·1024 + marks        | sequence number |
+ *     | chunk    | offset   | size     | references·2048 + marks        | sequence number |
  *     |          |          |          |                                | (float64)       |
  *     +----------+----------+----------+--------------------------------+-----------------+
  *
@@ -26,11 +26,14 @@ const wordOffset = 1
 const wordSize = 2
 const wordReferences = 3
 
-const oneReference = 1024
+const oneReference = 2048
 const priorityMask = 255
 
-/** Marks of a message: its priority (0 to 255) plus any of these. */
-export const Mark = { persistent: 256, died: 512 } as const
+/**
+ * Marks of a message: its priority (0 to 255) plus any of these. `died`: the broker dead-lettered
+ * it. `hiddenKeys`: it still has its BCC header, which nobody but a dead letter exchange may see.
+ */
+export const Mark = { persistent: 256, died: 512, hiddenKeys: 1024 } as const
 
 /** In front of each message in a chunk: slot and size. */
 const recordHead = 8
@@ -179,6 +182,10 @@ export class MessageTable {
   /** True for a message that the broker dead-lettered, whose record of deaths it can trust. */
   diedBefore(slot: number): boolean {
     return (this.#references(slot) & Mark.died) !== 0
+  }
+
+  hasHiddenKeys(slot: number): boolean {
+    return (this.#references(slot) & Mark.hiddenKeys) !== 0
   }
 
   /** True while more chunks are held than the messages in them justify. */

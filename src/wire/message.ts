@@ -120,3 +120,10 @@ export function buildMessage(
   like.bytes.copy(bytes, at, like.body, like.end)
   return { bytes, parts: like.parts }
 }
+
+/** Gives a message other properties, in memory of its own. */
+export function rebuild(message: Message, properties: Buffer): void {
+  const { exchange, routingKey } = message
+  const built = buildMessage(Buffer.from(exchange), Buffer.from(routingKey), properties, message)
+  message.at(built.bytes, 0, built.bytes.length, built.parts)
+}

@@ -9,7 +9,8 @@ import type { Message } from '../../wire/message.js'
 export abstract class Consumer implements RingMember<Consumer> {
   next: Consumer | null = null
   previous: Consumer | null = null
-  /** Set while the consumer stands in its queue's ring. */
+  /** It could take a message; `ready` while it also stands in its queue's ring. */
+  willing = false
   ready = false
   abstract readonly priority: number
   /** It wants the queue for itself. */
@@ -39,10 +40,16 @@ interface Level {
 }
 
 export class Consumers {
+  /** Only the first of them is given messages (single active consumer). */
+  readonly #single: boolean
   /** All of them, in the order in which they came. */
   readonly all = new Set<Consumer>()
   /** Highest priority first. */
   readonly #levels: Level[] = []
+
+  constructor(single: boolean) {
+    this.#single = single
+  }
 
   get count(): number {
     return this.all.size
@@ -63,10 +70,14 @@ export class Consumers {
     this.#ring(consumer.priority).turn()
   }
 
-  /** Somebody who holds the queue for itself. */
+  /** Whether somebody holds the queue for itself. */
   get exclusive(): boolean {
-    for (const consumer of this.all) return consumer.exclusive
-    return false
+    return this.#first?.exclusive ?? false
+  }
+
+  get #first(): Consumer | undefined {
+    for (const consumer of this.all) return consumer
+    return undefined
   }
 
   add(consumer: Consumer): void {
@@ -76,17 +87,22 @@ export class Consumers {
   remove(consumer: Consumer): void {
     this.pause(consumer)
     this.all.delete(consumer)
+    const next = this.#first
+    if (this.#single && next?.willing) this.resume(next)
   }
 
   /** It can take messages now. */
   resume(consumer: Consumer): void {
     if (consumer.ready || !this.all.has(consumer)) return
+    consumer.willing = true
+    if (this.#single && consumer !== this.#first) return
     consumer.ready = true
     this.#ring(consumer.priority).join(consumer)
   }
 
   /** It cannot for the moment. */
   pause(consumer: Consumer): void {
+    consumer.willing = false
     if (!consumer.ready) return
     consumer.ready = false
     this.#ring(consumer.priority).leave(consumer)

@@ -15,6 +15,7 @@ import { Message } from '../../wire/message.js'
 import type { Arrival } from '../arrival.js'
 import type { Binding } from '../binding.js'
 import type { Deadline, Deadlines } from '../deadlines.js'
+import { dropBcc } from '../sender-selected.js'
 import { type Consumer, Consumers } from './consumer.js'
 import { Ready, type ReadyPages } from './ready.js'
 import type { QueueSettings } from './settings.js'
@@ -65,7 +66,7 @@ export class Queue implements TurnParty {
   readonly owner: Owner | null
   readonly arguments: FieldTable
   readonly settings: QueueSettings
-  readonly consumers = new Consumers()
+  readonly consumers: Consumers
   /** Bindings in which it is the destination. */
   readonly bindings = new Set<Binding>()
   /** The routing that last found this queue: it gets one copy however many bindings match. */
@@ -99,6 +100,7 @@ export class Queue implements TurnParty {
     this.owner = declaration.owner
     this.arguments = declaration.arguments
     this.settings = settings
+    this.consumers = new Consumers(settings.singleActiveConsumer)
     this.#host = host
     this.#levels = this.#emptyLevels()
     this.#limited = settings.maxLength >= 0 || settings.maxLengthBytes >= 0
@@ -197,6 +199,7 @@ export class Queue implements TurnParty {
   /** Takes a consumer away; the last one may take the queue with it. */
   removeConsumer(consumer: Consumer): void {
     this.consumers.remove(consumer)
+    if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
     if (this.consumers.count > 0 || this.deleted) return
     if (this.autoDelete) this.#host.queueUnused(this)
     else this.used()
@@ -297,6 +300,7 @@ export class Queue implements TurnParty {
     const { messages } = this.#host
     messages.locate(slot)
     this.#view.at(messages.bytes, messages.start, messages.end, messages.parts)
+    if (messages.hasHiddenKeys(slot)) dropBcc(this.#view)
   }
 
   /** Takes the message that is shown, and looked at, off the ready ones. */

@@ -25,6 +25,8 @@ export interface QueueSettings {
   readonly overflow: Overflow
   readonly deadLetterExchange: string | null
   readonly deadLetterRoutingKey: string | null
+  /** Only one consumer at a time is given messages. */
+  readonly singleActiveConsumer: boolean
   /** 0: a plain queue. */
   readonly maxPriority: number
 }
@@ -73,6 +75,8 @@ const known: Readonly<Record<string, Check>> = {
       : null
   },
   'x-max-priority': whole(0, 255, 'max_value_exceeded'),
+  'x-single-active-consumer': value =>
+    value.type === 't' ? null : `{unacceptable_type,${typeNames[value.type]}}`,
 }
 
 /** Names of the arguments that count when a queue is declared again. */
@@ -117,5 +121,6 @@ export function queueSettings(table: FieldTable, queue: string): QueueSettings {
     deadLetterExchange: textOf(lookup(table, 'x-dead-letter-exchange')) ?? null,
     deadLetterRoutingKey: textOf(lookup(table, 'x-dead-letter-routing-key')) ?? null,
     maxPriority: number('x-max-priority', 0),
+    singleActiveConsumer: lookup(table, 'x-single-active-consumer')?.value === true,
   }
 }
