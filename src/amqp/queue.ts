@@ -38,7 +38,13 @@ export const queueHandlers: Handlers = {
 
   'queue.unbind': (channel, args) => {
     const { name, key } = bound(channel, args)
-    channel.vhost.unbind(args.exchange, { kind: 'queue', name }, key, args.arguments)
+    channel.vhost.unbind(
+      args.exchange,
+      { kind: 'queue', name },
+      key,
+      args.arguments,
+      channel.connection,
+    )
     channel.send('queue.unbind-ok', {})
   },
 
