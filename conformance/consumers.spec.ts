@@ -3,7 +3,7 @@ import { openBroker } from './support/broker.js'
 import { openClient, uniqueName } from './support/client.js'
 import { expectChannelError, expectConnectionError } from './support/errors.js'
 import { consume, Inbox } from './support/inbox.js'
-import { ackTag, call, nackTag, rejectTag, tell } from './support/methods.js'
+import { ackTag, call, nackTag, publishExactly, rejectTag, tell } from './support/methods.js'
 import { isMethod, openRelay } from './support/relay.js'
 import { eventually } from './support/waiting.js'
 
@@ -588,30 +588,16 @@ t.test('what a lost connection had not acknowledged comes back at its place', as
   t.same(await client.drain(queue), ['1', '3', '4', '5'])
 })
 
-t.test('a queue with a single active consumer serves the first, then the next', async t => {
+t.test('a redelivered message gains no header (regression 24)', async t => {
   const client = await openClient(t, broker)
-  const queue = await client.queue({ arguments: { 'x-single-active-consumer': true } })
-  const first = await consume(await client.openChannel(), queue, { noAck: true })
-  const second = await consume(await client.openChannel(), queue, { noAck: true })
-  for (const body of ['1', '2', '3']) client.send(queue, body)
-  t.same(await first.takeBodies(3), ['1', '2', '3'])
-  await first.cancel()
-  client.send(queue, '4')
-  t.same(await second.takeBodies(1), ['4'])
-  t.same(first.bodies, ['1', '2', '3'])
-})
-
-t.test('a queue with a single active consumer refuses exclusive consumers', async t => {
-  const client = await openClient(t, broker)
-  const queue = await client.queue({ arguments: { 'x-single-active-consumer': true } })
-  const { channel } = client
-  const consumed = consume(channel, queue, { exclusive: true })
-  t.same(await expectChannelError(channel, consumed), {
-    code: 403,
-    text: `ACCESS_REFUSED - queue '${queue}' in vhost '/' in exclusive use`,
-    classId: 60,
-    methodId: 20,
-  })
+  const queue = await client.queue()
+  publishExactly(client.channel, { routingKey: queue }, {}, 'x')
+  const inbox = await consume(client.channel, queue)
+  for (let round = 0; round < 3; round++) {
+    const message = await inbox.next()
+    t.equal(message.properties.headers, undefined)
+    client.channel.nack(message)
+  }
 })
 
 t.test('a consumer that is never read from does not stop the others (regression 42)', async t => {

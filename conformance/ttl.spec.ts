@@ -94,6 +94,7 @@ t.test('an expired message behind one that stays is not delivered', async t => {
   client.send(queue, 'stays')
   client.send(queue, 'expires', { expiration: 50 })
   client.send(queue, 'stays too')
+  await client.untilReady(queue, 3)
   await elapse(100)
   t.equal(await client.ready(queue), 3, 'it is still counted')
   t.same(await client.drain(queue), ['stays', 'stays too'])
@@ -141,6 +142,7 @@ t.test('a consumer never sees an expired message', async t => {
   const client = await openClient(t, broker)
   const queue = await client.queue({ messageTtl: 50 })
   for (let index = 0; index < 100; index++) client.send(queue, 'expires')
+  await client.channel.get(queue) // answered once all have arrived
   await elapse(100)
   const inbox = await consume(client.channel, queue, { noAck: true })
   client.send(queue, 'fresh')
@@ -157,10 +159,10 @@ t.test('messages expire each in its own time', async t => {
     await client.queue(options),
   ]
   const inbox = await consume(client.channel, dead, { noAck: true })
-  for (const [index, expiration] of [600, 50, 300].entries()) {
+  for (const [index, expiration] of [2000, 50, 900].entries()) {
     client.send(queues[index]!, `${expiration}`, { expiration })
   }
-  t.same(await inbox.takeBodies(3), ['50', '300', '600'])
+  t.same(await inbox.takeBodies(3), ['50', '900', '2000'])
 })
 
 t.test('an unused queue expires', async t => {
