@@ -155,8 +155,9 @@ export class FrameParser {
     const missing = wanted - this.#carried
     if (missing <= 0) return true
     const taken = Math.min(missing, this.limit - this.at)
+    const kept = this.#carried + taken
     // Memory for what has come and as much again: a frame that is only announced costs nothing.
-    this.#room(Math.min(wanted, (this.#carried + taken) * 2))
+    if (kept > this.#carry.length) this.#room(Math.min(wanted, kept * 2))
     this.chunk.copy(this.#carry, this.#carried, this.at, this.at + taken)
     this.#carried += taken
     this.at += taken
