@@ -186,7 +186,7 @@ export class FrameParser {
     this.bytes = chunk
     this.start = this.at
     this.end = this.at + payload
-    if (this.#snippet.length < snippetBytes && payload > 0)
+    if (this.#snippet.length <= snippetBytes && payload > 0)
       this.#snippet = Buffer.concat([
         this.#snippet,
         chunk.subarray(this.start, this.end).subarray(0, snippetBytes + 1),
