@@ -7,6 +7,7 @@ import { deterministic } from '../support/generators.js'
 /** Puts one of the nodes at a place in time, or takes it out. */
 const steps = fc.array(fc.tuple(fc.nat(30), fc.option(fc.integer({ min: -20, max: 20 }))), {
   maxLength: 200,
+  size: 'max',
 })
 
 function nodes() {
