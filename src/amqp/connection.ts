@@ -10,7 +10,6 @@ import type { Vhost } from '../broker/vhost.js'
 import { readBufferBytes, type Socket, type SocketOwner } from '../platform/sockets.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
-import type { FieldTable } from '../wire/field-table.js'
 import { Frame, FrameParser, unexpectedFrame, unknownFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
@@ -25,6 +24,7 @@ import {
   protocolHeader,
 } from './handshake.js'
 import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
+import { hint, isLoopback } from './peer.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Frames taken before frame_max is agreed: room for a large token in start-ok. */
@@ -227,20 +227,6 @@ export class Connection
       `closing AMQP connection ${this.#title}: missed heartbeats from client, timeout: ${seconds}s`,
     )
     this.#socket.destroy()
-  }
-
-  sendStart(serverProperties: FieldTable, mechanisms: string): void {
-    this.send(0, 'connection.start', {
-      versionMajor: 0,
-      versionMinor: 9,
-      serverProperties,
-      mechanisms: Buffer.from(mechanisms),
-      locales: Buffer.from('en_US'),
-    })
-  }
-
-  sendTune(channelMax: number, frameMax: number, heartbeat: number): void {
-    this.send(0, 'connection.tune', { channelMax, frameMax, heartbeat })
   }
 
   // --- alarms
@@ -532,15 +518,4 @@ function checkType(frame: FrameParser): void {
   if (type === Frame.method || type === Frame.header || type === Frame.body) return
   if (type !== Frame.heartbeat || frame.end > frame.start) throw unknownFrame(frame)
   if (frame.channel !== 0) throw unexpectedFrame(frame)
-}
-
-/** IPv4-mapped addresses count, and so does all of 127/8. */
-function isLoopback(address: string): boolean {
-  return address === '::1' || /^(::ffff:)?127\./i.test(address)
-}
-
-/** What a peer that speaks something else probably is. */
-function hint(header: Buffer): string {
-  if (/^(GET|POST|PUT|HEAD|OPTIO)/.test(header.toString('latin1'))) return ' (an HTTP client?)'
-  return header[0] === 0x16 && header[1] === 0x03 ? ' (a TLS client?)' : ''
 }

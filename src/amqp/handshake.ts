@@ -13,7 +13,7 @@ import {
   lookup,
   textOf,
 } from '../wire/field-table.js'
-import type { Arguments, Method } from '../wire/methods.js'
+import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
 import type { ProtocolSettings } from './settings.js'
 
@@ -47,8 +47,7 @@ export class LoginRefused extends Error {
 /** The sending side, as far as the handshake needs it. */
 export interface HandshakeHost {
   readonly fromLoopback: boolean
-  sendStart(properties: FieldTable, mechanisms: string): void
-  sendTune(channelMax: number, frameMax: number, heartbeat: number): void
+  send<M extends MethodName>(channel: number, name: M, args: Arguments<M>): void
 }
 
 export class Handshake {
@@ -85,7 +84,13 @@ export class Handshake {
 
   /** The protocol header was good. */
   start(): void {
-    this.#host.sendStart(serverProperties(this.#settings), this.#settings.mechanisms.join(' '))
+    this.#host.send(0, 'connection.start', {
+      versionMajor: 0,
+      versionMinor: 9,
+      serverProperties: serverProperties(this.#settings),
+      mechanisms: Buffer.from(this.#settings.mechanisms.join(' ')),
+      locales: Buffer.from('en_US'),
+    })
   }
 
   /** Takes the next method; true when the connection is open. Throws AmqpError or LoginRefused. */
@@ -127,7 +132,7 @@ export class Handshake {
     this.user = user
     this.state = 'tuning'
     const { channelMax, frameMax, heartbeatSeconds } = this.#settings
-    this.#host.sendTune(channelMax, frameMax, heartbeatSeconds)
+    this.#host.send(0, 'connection.tune', { channelMax, frameMax, heartbeat: heartbeatSeconds })
   }
 
   #tuneOk(args: Arguments<'connection.tune-ok'>): void {

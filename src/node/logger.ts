@@ -6,7 +6,11 @@ import type { Settings } from './settings-table.js'
 /** pino's names of our levels. */
 const levels = { debug: 'debug', info: 'info', warning: 'warn', error: 'error', none: 'silent' }
 
-/** Makes the log that the settings ask for; lines go to standard output. */
+/** JSON lines gather for so long, or to so many bytes, before they are written: a busy broker logs four for each connection. */
+const gatherMs = 100
+const gatherBytes = 4096
+
+/** Makes the log that the settings ask for; lines go to standard output, the last ones when the process exits. */
 export function createLogger(settings: Settings, isTerminal: boolean): Logger {
   const formatter = settings['log.console.formatter']
   const readable = formatter === 'plaintext' || (formatter === 'auto' && isTerminal)
@@ -16,7 +20,15 @@ export function createLogger(settings: Settings, isTerminal: boolean): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label === 'warn' ? 'warning' : label }) },
   }
-  return readable ? pino(options, readableLines) : pino(options)
+  if (readable) return pino(options, readableLines)
+  const output = pino.destination({
+    dest: 1,
+    sync: false,
+    minLength: gatherBytes,
+    periodicFlush: gatherMs,
+  })
+  process.on('exit', () => output.flushSync())
+  return pino(options, output)
 }
 
 interface Line {
