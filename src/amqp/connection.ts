@@ -7,8 +7,7 @@ import type { AlarmListener, Alarms } from '../broker/alarms.js'
 import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
 import type { Vhost } from '../broker/vhost.js'
-import { readBufferBytes, type Socket, type SocketOwner } from '../platform/sockets.js'
-import { Stage, type TurnParty } from '../platform/turn.js'
+import type { Socket, SocketOwner } from '../platform/sockets.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
 import { Frame, FrameParser, unexpectedFrame, unknownFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
@@ -24,6 +23,7 @@ import {
   protocolHeader,
 } from './handshake.js'
 import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
+import { Intake, Pause } from './intake.js'
 import { hint, isLoopback } from './peer.js'
 import type { ProtocolSettings } from './settings.js'
 
@@ -39,9 +39,6 @@ const patienceSecondsMax = 30
 /** With this much output unread, a connection is not read from. */
 const unsentMax = 4 * 1024 * 1024
 
-/** Why a connection is not read from: bits. */
-const Pause = { turn: 1, alarm: 2, output: 4 } as const
-
 /** `refused`: we sent connection.close. `deaf`: what comes is no longer understood. */
 type ConnectionState = 'header' | 'handshake' | 'running' | 'refused' | 'deaf' | 'closed'
 
@@ -54,18 +51,18 @@ export interface ConnectionHost {
 const methodOpen = 0x0014000a
 
 export class Connection
-  implements SocketOwner, Congestion, TurnParty, AlarmListener, HandshakeHost, Watched, Owner
+  implements SocketOwner, Congestion, AlarmListener, HandshakeHost, Watched, Owner
 {
   readonly settings: ProtocolSettings
   readonly writer: FrameWriter
   /** How the log names it: peer -> own address. */
   readonly name: string
-  bytesReceived = 0
   congestedOutput = false
 
   readonly #broker: Broker
   readonly #socket: Socket
   readonly #host: ConnectionHost
+  readonly #intake: Intake
   readonly #parser = new FrameParser(firstFrameMax)
   readonly #handshake: Handshake
   readonly #channels = new Map<number, Channel>()
@@ -74,9 +71,6 @@ export class Connection
   #header = Buffer.alloc(0)
   #heartbeat: Heartbeat | null = null
   #cancelTimer: (() => void) | null = null
-  #pauses = 0
-  #turnBytes = 0
-  #waitsForTurn = false
   /** Input that came before an alarm stopped us, and is taken up after it. */
   #held: Buffer | null = null
   /** connection.blocked has been sent. */
@@ -91,6 +85,7 @@ export class Connection
     this.#host = host
     this.name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
     this.writer = new FrameWriter(broker.chunks, broker.world.turn, socket, this)
+    this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
     this.#handshake = new Handshake(broker, settings, this)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
       this.#log.error({ conn: this.name }, `handshake timeout on ${this.name}`)
@@ -116,12 +111,16 @@ export class Connection
     return isLoopback(this.#socket.remoteAddress)
   }
 
+  get bytesReceived(): number {
+    return this.#intake.bytesReceived
+  }
+
   get bytesSent(): number {
     return this.writer.bytesSent
   }
 
   get notReading(): boolean {
-    return this.#pauses !== 0
+    return this.#intake.paused
   }
 
   /** Whether the client announced a capability. */
@@ -162,23 +161,10 @@ export class Connection
   // --- input
 
   received(bytes: Buffer, length: number): void {
-    this.bytesReceived += length
-    this.#turnBytes += length
-    if (!this.#waitsForTurn) {
-      this.#waitsForTurn = true
-      this.#broker.world.turn.add(Stage.read, this)
-    }
-    if (this.#turnBytes >= readBufferBytes) this.#pause(Pause.turn)
+    this.#intake.count(length)
     if (this.#state === 'header') this.#receiveHeader(bytes.subarray(0, length))
     else this.#parse(bytes, 0, length)
-    if (this.writer.unsentBytes > unsentMax) this.#pause(Pause.output)
-  }
-
-  /** The turn is over: there is a new share. */
-  endTurn(): void {
-    this.#waitsForTurn = false
-    this.#turnBytes = 0
-    this.#resume(Pause.turn)
+    if (this.writer.unsentBytes > unsentMax) this.#intake.pause(Pause.output)
   }
 
   ended(): void {
@@ -203,7 +189,7 @@ export class Connection
 
   drained(): void {
     this.writer.drained()
-    if (this.writer.unsentBytes <= unsentMax) this.#resume(Pause.output)
+    if (this.writer.unsentBytes <= unsentMax) this.#intake.resume(Pause.output)
   }
 
   congested(): void {
@@ -234,7 +220,7 @@ export class Connection
   /** A publish came while an alarm is set: nothing more is read until it is cleared. */
   blockPublisher(): void {
     if (this.#state !== 'running') return
-    this.#pause(Pause.alarm)
+    this.#intake.pause(Pause.alarm)
     if (this.#blocked) return
     this.#blocked = true
     if (this.can('connection.blocked'))
@@ -245,7 +231,7 @@ export class Connection
     if (this.alarms.active || !this.#blocked) return
     this.#blocked = false
     if (this.can('connection.blocked')) this.send(0, 'connection.unblocked', {})
-    this.#resume(Pause.alarm)
+    this.#intake.resume(Pause.alarm)
   }
 
   // ---
@@ -292,7 +278,7 @@ export class Connection
     const parser = this.#parser
     parser.feed(bytes, start, end)
     while (this.#state !== 'deaf' && this.#state !== 'closed') {
-      if ((this.#pauses & Pause.alarm) !== 0) {
+      if (this.#intake.pausedFor(Pause.alarm)) {
         this.#held = Buffer.from(parser.chunk.subarray(parser.at, parser.limit))
         return
       }
@@ -445,7 +431,7 @@ export class Connection
     this.#state = 'refused'
     this.writer.write(closeFrame(0, error, methodId))
     this.#lingerThenDestroy(error.reply === 'CONNECTION_FORCED' ? this.#patienceMs : lingerMs)
-    this.#resume(Pause.alarm)
+    this.#intake.resume(Pause.alarm)
   }
 
   /** Says nothing more and ends after a while, as RabbitMQ does with refused logins. */
@@ -482,21 +468,12 @@ export class Connection
     for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
   }
 
-  #pause(reason: number): void {
-    if (this.#pauses === 0) this.#socket.pause()
-    this.#pauses |= reason
-  }
-
-  #resume(reason: number): void {
-    if ((this.#pauses & reason) === 0) return
-    this.#pauses &= ~reason
-    if (this.#pauses !== 0) return
+  /** Takes up the input that came before the pause. */
+  readonly #takeUpHeld = () => {
     const held = this.#held
-    if (held !== null) {
-      this.#held = null
-      this.#parse(held, 0, held.length)
-    }
-    if (this.#pauses === 0) this.#socket.resume()
+    if (held === null) return
+    this.#held = null
+    this.#parse(held, 0, held.length)
   }
 }
 
