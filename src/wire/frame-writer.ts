@@ -118,6 +118,7 @@ export class FrameWriter implements TurnParty {
 
   /** Ends the socket once everything is written. */
   finish(): void {
+    if (this.#finishing) return
     this.#finishing = true
     this.flush()
     if (!this.#busy) this.#socket.end()
