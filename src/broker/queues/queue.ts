@@ -373,6 +373,7 @@ export class Queue implements TurnParty {
         (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
     )
       this.#remove(this.#head() as Ready, 'maxlen')
+    this.#watchHead()
   }
 
   #throwAway(): void {
