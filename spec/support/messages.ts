@@ -1,7 +1,7 @@
 /** Messages in the form that src/wire/message.ts draws, and their bodies. */
 import fc from 'fast-check'
 import { Message } from '../../src/wire/message.js'
-import { encodeProperties } from '../../src/wire/properties.js'
+import { encodeProperties, type Properties } from '../../src/wire/properties.js'
 import { messageProperties, shortstr } from './generators.js'
 
 /** What a message says. */
@@ -11,6 +11,16 @@ export interface Content {
   /** Property octets, flags first. */
   readonly properties: Buffer
   readonly body: Buffer
+}
+
+/** A content of which only something matters. */
+export function contentOf({
+  exchange = '',
+  routingKey = '',
+  properties = {},
+  body = Buffer.alloc(0),
+}: Partial<Omit<Content, 'properties'>> & { readonly properties?: Properties }): Content {
+  return { exchange, routingKey, properties: encodeProperties(properties), body }
 }
 
 /** Octets that look different at each place and for each seed. */

@@ -1,0 +1,164 @@
+/** What a queue is to do, on plain arrays: looked through from end to end at every step, and right. */
+import type { QueueSettings } from '../../../src/broker/queues/settings.js'
+
+/** A message as the model sees it; `id` rises with each publish. */
+export interface Item {
+  readonly id: number
+  readonly level: number
+  readonly size: number
+  /** Monotonic milliseconds, 0 for none. */
+  readonly deadline: number
+  readonly returns: number
+}
+
+/** Who takes messages. With `limit` unsettled ones in hands it takes no more; 0 is no limit. */
+export interface Taker {
+  readonly name: string
+  readonly priority: number
+  readonly noAck: boolean
+  readonly limit: number
+}
+
+/** By which name messages leave. */
+export type Leaving = 'acked' | 'rejected' | 'expired' | 'maxlen' | 'purged' | 'deleted'
+
+export class QueueModel {
+  /** In the order in which they go. */
+  ready: Item[] = []
+  readonly left = new Map<number, Leaving>()
+  /** What happened, in order, for comparison. */
+  readonly deliveries: string[] = []
+  readonly burials: string[] = []
+  published = 0
+  now = 0
+  readonly #settings: QueueSettings
+  /** What each has in hands; those who are gone still have theirs. */
+  readonly #hands = new Map<string, Item[]>()
+  /** Those who can take a message, in turn. */
+  #waiting: Taker[] = []
+  #subscribed = new Set<Taker>()
+
+  constructor(settings: QueueSettings) {
+    this.#settings = settings
+  }
+
+  get readyBytes(): number {
+    return this.ready.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  get unacked(): number {
+    return [...this.#hands.values()].reduce((sum, items) => sum + items.length, 0)
+  }
+
+  hands(name: string): readonly Item[] {
+    return this.#hands.get(name) ?? []
+  }
+
+  publish(id: number, priority: number, expirationMs: number, size: number): boolean {
+    const { overflow, maxLength, maxLengthBytes, messageTtlMs, maxPriority } = this.#settings
+    const full =
+      (maxLength >= 0 && this.ready.length >= maxLength) ||
+      (maxLengthBytes >= 0 && this.readyBytes + size > maxLengthBytes)
+    if (full && overflow !== 'drop-head') {
+      if (overflow === 'reject-publish-dlx') this.burials.push(`${id} maxlen`)
+      return false
+    }
+    this.published++
+    const ttls = [messageTtlMs, expirationMs].filter(ms => ms >= 0)
+    const deadline = ttls.length === 0 ? 0 : this.now + Math.min(...ttls)
+    const item = { id, level: Math.min(priority, maxPriority), size, deadline, returns: 0 }
+    const taker = this.ready.length === 0 ? this.#next() : undefined
+    if (taker !== undefined) this.#give(taker, item)
+    else if (deadline === this.now) this.#bury(item, 'expired')
+    else this.#enter(item)
+    return true
+  }
+
+  subscribe(taker: Taker): void {
+    this.#subscribed.add(taker)
+    this.#waiting.push(taker)
+  }
+
+  cancel(taker: Taker): void {
+    this.#subscribed.delete(taker)
+    this.#waiting = this.#waiting.filter(other => other !== taker)
+  }
+
+  settle(name: string, place: number, how: 'complete' | 'requeue' | 'discard'): void {
+    const hands = this.#hands.get(name) as Item[]
+    const [item] = hands.splice(place, 1) as [Item]
+    const taker = [...this.#subscribed].find(other => other.name === name)
+    if (taker !== undefined && hands.length + 1 === taker.limit) this.#waiting.push(taker)
+    if (how === 'complete') this.left.set(item.id, 'acked')
+    else if (how === 'discard') this.#bury(item, 'rejected')
+    else this.#enter({ ...item, returns: item.returns + 1 })
+  }
+
+  get(holder: Taker): void {
+    const item = this.ready.shift()
+    if (item === undefined) this.deliveries.push(`${holder.name} nothing`)
+    else this.#hand(holder, item)
+    this.expire()
+  }
+
+  /** Messages at the head whose time has come go; those behind others wait. */
+  expire(): void {
+    for (;;) {
+      const [head] = this.ready
+      if (head === undefined || head.deadline === 0 || head.deadline > this.now) return
+      this.ready.shift()
+      this.#bury(head, 'expired')
+    }
+  }
+
+  endTurn(): void {
+    for (;;) {
+      this.expire()
+      const taker = this.#next()
+      if (taker === undefined || this.ready.length === 0) return
+      this.#give(taker, this.ready.shift() as Item)
+    }
+  }
+
+  clear(name: 'purged' | 'deleted'): void {
+    for (const { id } of this.ready) this.left.set(id, name)
+    this.ready = []
+  }
+
+  /** Of those with the highest priority, the one who waits longest. */
+  #next(): Taker | undefined {
+    const highest = Math.max(...this.#waiting.map(({ priority }) => priority))
+    return this.#waiting.find(({ priority }) => priority === highest)
+  }
+
+  #give(taker: Taker, item: Item): void {
+    this.#waiting = this.#waiting.filter(other => other !== taker)
+    this.#hand(taker, item)
+    if (taker.noAck || this.hands(taker.name).length !== taker.limit) this.#waiting.push(taker)
+  }
+
+  #hand({ name, noAck }: Taker, item: Item): void {
+    this.deliveries.push(`${name} ${item.id} ${item.returns}`)
+    if (noAck) this.left.set(item.id, 'acked')
+    else this.#hands.set(name, [...this.hands(name), item])
+  }
+
+  #enter(item: Item): void {
+    this.ready.push(item)
+    this.ready.sort((a, b) => b.level - a.level || a.id - b.id)
+    const { overflow, maxLength, maxLengthBytes } = this.#settings
+    while (
+      overflow === 'drop-head' &&
+      this.ready.length > 0 &&
+      ((maxLength >= 0 && this.ready.length > maxLength) ||
+        (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
+    )
+      this.#bury(this.ready.shift() as Item, 'maxlen')
+    this.expire()
+  }
+
+  #bury({ id }: Item, reason: 'rejected' | 'expired' | 'maxlen'): void {
+    this.left.set(id, reason)
+    this.burials.push(`${id} ${reason}`)
+  }
+}

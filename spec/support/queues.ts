@@ -1,0 +1,167 @@
+/** A queue on its own: everything it needs from the vhost, and consumers that remember. */
+import { Arrival } from '../../src/broker/arrival.js'
+import { Deadlines } from '../../src/broker/deadlines.js'
+import { Consumer } from '../../src/broker/queues/consumer.js'
+import { type DeathReason, Queue, type QueueHost } from '../../src/broker/queues/queue.js'
+import { ReadyPages } from '../../src/broker/queues/ready.js'
+import { queueSettings } from '../../src/broker/queues/settings.js'
+import { MessageTable } from '../../src/store/message-table.js'
+import { ChunkPool } from '../../src/structures/chunk-pool.js'
+import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
+import type { Message } from '../../src/wire/message.js'
+import { contentOf, messageBytes } from './messages.js'
+import { SimulatedWorld } from './simulated-world.js'
+
+/** A message in somebody's hands, with what the queue gave with it. */
+export interface Held {
+  readonly id: number
+  readonly slot: number
+  readonly deadline: number
+  readonly returns: number
+}
+
+/** Messages are known by their routing keys, which are numbers here. */
+export class QueueBench implements QueueHost {
+  readonly world = new SimulatedWorld()
+  readonly messages = new MessageTable(new ChunkPool())
+  readonly pages = new ReadyPages()
+  readonly turn = this.world.turn
+  readonly clock = this.world.clock
+  readonly deadlines = new Deadlines(this.clock, error => {
+    throw error
+  })
+  readonly queue: Queue
+  readonly burials: string[] = []
+  readonly deliveries: string[] = []
+  timesUnused = 0
+  readonly #arrival = new Arrival(this.messages)
+
+  constructor(args: PlainTable = {}, declaration: { readonly autoDelete?: boolean } = {}) {
+    const table = fieldTable(args)
+    this.queue = new Queue(
+      {
+        name: 'q',
+        durable: false,
+        autoDelete: declaration.autoDelete ?? false,
+        owner: null,
+        arguments: table,
+      },
+      queueSettings(table, 'q'),
+      this,
+    )
+  }
+
+  bury(_queue: Queue, slot: number, reason: DeathReason): void {
+    this.burials.push(`${this.#keyIn(slot)} ${reason}`)
+    this.messages.release(slot)
+  }
+
+  queueUnused(): void {
+    this.timesUnused++
+  }
+
+  publish(id: number, { priority = 0, expirationMs = -1, size = 0 } = {}): boolean {
+    const bytes = messageBytes(contentOf({ routingKey: `${id}`, body: Buffer.alloc(size, id) }))
+    this.#arrival.message.at(bytes, 0, bytes.length, null)
+    this.#arrival.begin(priority, expirationMs, false)
+    return this.queue.publish(this.#arrival)
+  }
+
+  get(holder: TestConsumer): void {
+    const found = this.queue.get(holder.noAck, (message, slot, deadline, returns) =>
+      holder.take(message, slot, deadline, returns),
+    )
+    if (!found) this.deliveries.push(`${holder.name} nothing`)
+  }
+
+  subscribe(consumer: TestConsumer): void {
+    this.queue.addConsumer(consumer)
+    this.queue.resume(consumer)
+  }
+
+  /** Everything that the end of this turn and the present moment bring. */
+  settle(): void {
+    do {
+      this.world.turns.endAll()
+      this.clock.advance(0)
+    } while (this.world.turns.waiting)
+  }
+
+  #keyIn(slot: number): string {
+    this.messages.locate(slot)
+    const { bytes, start } = this.messages
+    const key = start + 1 + bytes.readUInt8(start)
+    return bytes.toString('utf8', key + 1, key + 1 + bytes.readUInt8(key))
+  }
+}
+
+/** Takes messages until it has `limit` in hands; 0 is no limit. */
+export class TestConsumer extends Consumer {
+  readonly exclusive = false
+  readonly held: Held[] = []
+  /** Ids in the order in which they came. */
+  readonly taken: number[] = []
+  timesCancelled = 0
+  readonly name: string
+  readonly priority: number
+  readonly noAck: boolean
+  readonly limit: number
+  readonly #bench: QueueBench
+
+  constructor(
+    bench: QueueBench,
+    name: string,
+    { priority = 0, noAck = false, limit = 0 }: Partial<TestConsumer> = {},
+  ) {
+    super()
+    this.#bench = bench
+    this.name = name
+    this.priority = priority
+    this.noAck = noAck
+    this.limit = limit
+  }
+
+  deliver(
+    message: Message,
+    slot: number,
+    redelivered: boolean,
+    deadline: number,
+    returns: number,
+  ): void {
+    if (redelivered !== returns > 0) throw new Error('the redelivered flag tells another story')
+    this.take(message, slot, deadline, returns)
+    if (!this.noAck && this.held.length === this.limit) this.#bench.queue.consumers.pause(this)
+  }
+
+  take(message: Message, slot: number, deadline: number, returns: number): void {
+    if (slot < 0 !== this.noAck) throw new Error('a slot only for who acknowledges')
+    const now = this.#bench.clock.monotonicMs()
+    if (deadline !== 0 && deadline <= now && returns > 0) throw new Error('expired, yet delivered')
+    const id = Number(message.routingKey)
+    const body = message.bytes.subarray(message.end - 1 - message.bodySize, message.end - 1)
+    if (message.bodySize > 0 && !body.every(octet => octet === (id & 255)))
+      throw new Error('the body of another message')
+    this.#bench.deliveries.push(`${this.name} ${id} ${returns}`)
+    this.taken.push(id)
+    if (!this.noAck) this.held.push({ id, slot, deadline, returns })
+  }
+
+  settle(place: number, how: 'complete' | 'requeue' | 'discard'): void {
+    const { queue } = this.#bench
+    const [{ slot, deadline, returns }] = this.held.splice(place, 1) as [Held]
+    if (this.held.length + 1 === this.limit) queue.resume(this)
+    if (how === 'complete') queue.complete(slot)
+    else if (how === 'discard') queue.discard(slot)
+    else queue.giveBack(slot, deadline, returns)
+  }
+
+  /** Everything in hands goes back, and no more comes. */
+  lose(): void {
+    this.#bench.queue.removeConsumer(this)
+    while (this.held.length > 0) this.settle(0, 'requeue')
+  }
+
+  cancelled(): void {
+    this.timesCancelled++
+  }
+}
