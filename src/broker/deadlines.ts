@@ -18,6 +18,8 @@ export class Deadlines {
   #cancel: (() => void) | null = null
   /** What the timer is set to. */
   #armed = Number.POSITIVE_INFINITY
+  /** Set while deadlines are carried out: one that is set again meanwhile waits for the next timer. */
+  #notBefore = Number.NEGATIVE_INFINITY
 
   /** `failed` hears of a deadline whose work threw. */
   constructor(clock: Clock, failed: (error: unknown) => void) {
@@ -27,7 +29,7 @@ export class Deadlines {
 
   /** Makes a deadline due at `at`, replacing what it was before. */
   set(deadline: Deadline, at: number): void {
-    this.#heap.set(deadline, at)
+    this.#heap.set(deadline, Math.max(at, this.#notBefore))
     this.#arm()
   }
 
@@ -54,6 +56,7 @@ export class Deadlines {
     this.#armed = Number.POSITIVE_INFINITY
     this.#cancel = null
     const now = this.#clock.monotonicMs()
+    this.#notBefore = now + 1
     for (;;) {
       const first = this.#heap.first()
       if (first === undefined || first.at > now) break
@@ -64,6 +67,7 @@ export class Deadlines {
         this.#failed(error)
       }
     }
+    this.#notBefore = Number.NEGATIVE_INFINITY
     this.#arm()
   }
 }
