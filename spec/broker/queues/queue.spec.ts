@@ -193,18 +193,18 @@ const kinds: Readonly<Record<string, PlainTable>> = {
   'queue in which nothing waits': { 'x-message-ttl': 0 },
   'queue with a largest length that drops its head': { 'x-max-length': 3 },
   'queue of length 0': { 'x-max-length': 0 },
-  'queue with a largest size that drops its head': { 'x-max-length-bytes': 150 },
+  'queue with a largest size that drops its head': { 'x-max-length-bytes': 160 },
   'queue that refuses what exceeds its length': {
     'x-max-length': 3,
     'x-overflow': 'reject-publish',
   },
   'queue that refuses what exceeds its size': {
-    'x-max-length-bytes': 150,
+    'x-max-length-bytes': 160,
     'x-overflow': 'reject-publish',
   },
   'queue that dead-letters what it refuses': {
     'x-max-length': 2,
-    'x-max-length-bytes': 150,
+    'x-max-length-bytes': 160,
     'x-overflow': 'reject-publish-dlx',
   },
   'queue with priorities': { 'x-max-priority': 3 },
@@ -291,7 +291,7 @@ t.test('a consumer that is lost with 100,000 messages gives them back in order',
   t.equal(bench.messages.count, 0)
 })
 
-t.test('ten thousand messages that expire at once are all gone, and none is delivered', async t => {
+t.test('ten thousand messages that expire at once hold no turn, and none is delivered', async t => {
   const bench = new QueueBench({ 'x-message-ttl': 10 })
   for (let id = 0; id < 10_000; id++) bench.publish(id)
   bench.clock.advance(9.5)
@@ -300,6 +300,9 @@ t.test('ten thousand messages that expire at once are all gone, and none is deli
   bench.get(getter)
   t.strictSame(getter.taken, [0], 'not yet')
   bench.clock.advance(0.5)
+  t.equal(bench.burials.length, 4096)
+  bench.clock.advance(1)
+  t.equal(bench.burials.length, 8192)
   bench.publish(10_000)
   const consumer = new TestConsumer(bench, 'c')
   bench.subscribe(consumer)
@@ -361,6 +364,10 @@ t.test('a queue that nobody uses ends after x-expires', async t => {
   t.equal(bench.timesUnused, 0)
   clock.advance(1)
   t.equal(bench.timesUnused, 1, 'publishing is none')
+
+  const untouched = new QueueBench({ 'x-expires': 100 })
+  untouched.clock.advance(100)
+  t.equal(untouched.timesUnused, 1)
 })
 
 t.test('an auto-delete queue ends with its last consumer, not before its first', async t => {
