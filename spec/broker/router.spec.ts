@@ -1,0 +1,313 @@
+/** Where messages go, beside a model that looks at every binding every time. */
+import { deepStrictEqual } from 'node:assert'
+import fc from 'fast-check'
+import t from 'tap'
+import type { Route } from '../../src/broker/router.js'
+import type { Destination } from '../../src/broker/vhost.js'
+import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
+import { contentOf, messageAt } from '../support/messages.js'
+import { owner, vhostBench } from '../support/vhosts.js'
+
+const types = ['direct', 'fanout', 'topic', 'headers'] as const
+const exchangeNames = ['e0', 'e1', 'e2', 'e3', 'e4'] as const
+const queueNames = ['q0', 'q1', 'q2', 'q3'] as const
+const routingKeys = ['', 'a', 'b', 'a.b', 'a..b', 'a.b.c', '.', 'q0'] as const
+const bindingKeys = [...routingKeys, '#', '*', 'a.*', '*.b', '#.b', 'a.#', '#.#', 'a.#.c'] as const
+const tables: readonly PlainTable[] = [
+  {},
+  { x: 1 },
+  { x: 1, y: 'z' },
+  { y: 'z', x: 1 },
+  { 'x-match': 'any', x: 1, y: 'z' },
+  { 'x-match': 'any' },
+  { 'x-match': 'all-with-x', 'x-a': 1 },
+  { 'x-a': 1 },
+  { y: null },
+]
+const headers: readonly PlainTable[] = [{}, { x: 1 }, { y: 'z' }, { x: 1, y: 'z' }, { 'x-a': 1 }]
+
+interface ModelExchange {
+  readonly type: (typeof types)[number]
+  readonly autoDelete: boolean
+  readonly alternate: string | null
+}
+
+interface ModelBinding {
+  readonly source: string
+  readonly to: Destination
+  readonly key: string
+  readonly table: PlainTable
+}
+
+/** The topology as lists. */
+class Model {
+  readonly exchanges = new Map<string, ModelExchange>()
+  readonly queues = new Set<string>()
+  bindings: ModelBinding[] = []
+
+  bind(binding: ModelBinding): void {
+    if (!this.bindings.some(other => same(other, binding))) this.bindings.push(binding)
+  }
+
+  unbind(binding: ModelBinding): void {
+    this.#drop(other => same(other, binding))
+  }
+
+  deleteQueue(name: string): void {
+    this.queues.delete(name)
+    this.#drop(({ to }) => to.kind === 'queue' && to.name === name)
+  }
+
+  deleteExchange(name: string): void {
+    if (!this.exchanges.delete(name)) return
+    this.#drop(({ source, to }) => source === name || (to.kind === 'exchange' && to.name === name))
+  }
+
+  routes(from: string, key: string, headers: PlainTable): string[] {
+    const queues = new Set<string>()
+    const seen = new Set<string>()
+    const visit = (name: string): void => {
+      const exchange = this.exchanges.get(name)
+      if (exchange === undefined || seen.has(name)) return
+      seen.add(name)
+      const hits = this.bindings.filter(
+        binding => binding.source === name && matches(exchange.type, binding, key, headers),
+      )
+      for (const { to } of hits)
+        if (to.kind === 'queue') queues.add(to.name)
+        else visit(to.name)
+      if (hits.length === 0 && exchange.alternate !== null) visit(exchange.alternate)
+    }
+    visit(from)
+    return [...queues].sort()
+  }
+
+  #drop(gone: (binding: ModelBinding) => boolean): void {
+    const dropped = this.bindings.filter(gone)
+    this.bindings = this.bindings.filter(binding => !gone(binding))
+    for (const { source } of dropped)
+      if (
+        this.exchanges.get(source)?.autoDelete &&
+        !this.bindings.some(other => other.source === source)
+      )
+        this.deleteExchange(source)
+  }
+}
+
+function same(a: ModelBinding, b: ModelBinding): boolean {
+  const text = ({ source, to, key, table }: ModelBinding) =>
+    JSON.stringify([source, to.kind, to.name, key, Object.entries(table).sort()])
+  return text(a) === text(b)
+}
+
+function matches(
+  type: ModelExchange['type'],
+  { key: pattern, table }: ModelBinding,
+  key: string,
+  headers: PlainTable,
+): boolean {
+  if (type === 'fanout') return true
+  if (type === 'direct') return pattern === key
+  if (type === 'topic') return topicMatches(words(pattern), words(key))
+  const mode = String(table['x-match'] ?? 'all')
+  const wanted = Object.entries(table).filter(([name]) =>
+    mode.endsWith('-with-x') ? name !== 'x-match' : !name.startsWith('x-'),
+  )
+  const agrees = ([name, value]: [string, unknown]) =>
+    name in headers && (value === null || value === headers[name])
+  return mode.startsWith('any') ? wanted.some(agrees) : wanted.every(agrees)
+}
+
+function words(key: string): string[] {
+  return key === '' ? [] : key.split('.')
+}
+
+function topicMatches([first, ...pattern]: string[], key: string[]): boolean {
+  if (first === undefined) return key.length === 0
+  if (first === '#')
+    return (
+      topicMatches(pattern, key) ||
+      (key.length > 0 && topicMatches(['#', ...pattern], key.slice(1)))
+    )
+  return (
+    key.length > 0 && (first === '*' || first === key[0]) && topicMatches(pattern, key.slice(1))
+  )
+}
+
+const exchange = fc.constantFrom(...exchangeNames)
+const queue = fc.constantFrom(...queueNames)
+const destination: fc.Arbitrary<Destination> = fc.oneof(
+  fc.record({ kind: fc.constant('queue' as const), name: queue }),
+  fc.record({ kind: fc.constant('exchange' as const), name: exchange }),
+)
+const binding = fc.record({
+  source: exchange,
+  to: destination,
+  key: fc.constantFrom(...bindingKeys),
+  table: fc.constantFrom(...tables),
+})
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('declare' as const),
+      name: exchange,
+      type: fc.constantFrom(...types),
+      autoDelete: fc.boolean(),
+      alternate: fc.option(exchange),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('declare-queue' as const), name: queue }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('bind' as const), binding }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('unbind' as const), which: fc.nat(), binding }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), name: exchange }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('delete-queue' as const), name: queue }) },
+)
+
+t.test('any topology routes as the model does, whatever was routed before', async () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 50, size: 'max' }), steps => {
+      const bench = vhostBench()
+      const { vhost } = bench
+      const model = new Model()
+      const last = new Map<string, Route>()
+      for (const step of steps) {
+        switch (step.do) {
+          case 'declare': {
+            const { name, type, autoDelete, alternate } = step
+            if (model.exchanges.has(name)) break
+            model.exchanges.set(name, { type, autoDelete, alternate })
+            bench.declareExchange(name, type, {
+              autoDelete,
+              arguments: alternate === null ? {} : { 'alternate-exchange': alternate },
+            })
+            break
+          }
+          case 'declare-queue':
+            model.queues.add(step.name)
+            bench.declareQueue(step.name)
+            break
+          case 'bind': {
+            const { source, to, key, table } = step.binding
+            const ends = to.kind === 'queue' ? model.queues : model.exchanges
+            if (!model.exchanges.has(source) || !ends.has(to.name)) break
+            model.bind(step.binding)
+            vhost.bind(source, to, key, fieldTable(table), owner)
+            break
+          }
+          case 'unbind': {
+            // Mostly one that exists.
+            const { bindings } = model
+            const chosen = bindings[step.which % (bindings.length + 1)] ?? step.binding
+            model.unbind(chosen)
+            const { source, to, key, table } = chosen
+            vhost.unbind(source, to, key, fieldTable(table), owner)
+            break
+          }
+          case 'delete':
+            model.deleteExchange(step.name)
+            vhost.deleteExchange(step.name, false)
+            break
+          case 'delete-queue':
+            model.deleteQueue(step.name)
+            vhost.deleteQueue(step.name, owner, { ifUnused: false, ifEmpty: false }, () => {})
+        }
+        deepStrictEqual(
+          exchangeNames.filter(name => vhost.exchanges.has(name)),
+          exchangeNames.filter(name => model.exchanges.has(name)),
+        )
+        for (const from of model.exchanges.keys()) {
+          for (const key of ['a', 'a.b', '']) {
+            const message = messageTo({ exchange: from, routingKey: key })
+            const route = vhost.router.route(message, last.get(from) ?? null)
+            last.set(from, route)
+            if (route.readsHeaders) continue
+            deepStrictEqual(names(route.queues), model.routes(from, key, {}))
+          }
+        }
+      }
+      for (const from of model.exchanges.keys())
+        for (const key of routingKeys)
+          for (const table of headers) {
+            const exchange = vhost.exchange(from)
+            const queues = vhost.router.walk(exchange, [key], fieldTable(table))
+            deepStrictEqual(names(queues), model.routes(from, key, table))
+          }
+      deepStrictEqual(
+        exchangeNames.map(name => vhost.exchanges.get(name)?.bindings.size ?? 0),
+        exchangeNames.map(name => model.bindings.filter(({ source }) => source === name).length),
+      )
+    }),
+    { seed: 23, numRuns: 250 },
+  )
+})
+
+function names(queues: readonly { readonly name: string }[]): string[] {
+  return queues.map(({ name }) => name).sort()
+}
+
+t.test('a route is kept while nothing changes, and for its address only', async t => {
+  const bench = vhostBench()
+  const { router } = bench.vhost
+  bench.declareQueue('q')
+  const message = messageTo({ exchange: '', routingKey: 'q' })
+  const first = router.route(message, null)
+  t.equal(router.route(message, null), first)
+  t.equal(router.route(messageTo({ exchange: '', routingKey: 'q' }), first), first)
+  const other = router.route(messageTo({ exchange: '', routingKey: 'r' }), first)
+  t.strictSame([other.key, other.queues], ['r', []])
+  bench.declareQueue('r')
+  t.not(router.route(message, first), first, 'a queue has come')
+  t.strictSame(names(router.route(messageTo({ routingKey: 'r' }), other).queues), ['r'])
+})
+
+t.test('the default exchange knows queues by their names, each once', async t => {
+  const bench = vhostBench()
+  const { vhost } = bench
+  for (const name of ['q', 'r']) bench.declareQueue(name)
+  const exchange = vhost.exchange('')
+  t.strictSame(names(vhost.router.walk(exchange, ['q', 'none', 'r', 'q'], [])), ['q', 'r'])
+})
+
+t.test('several keys of one message find each queue once', async t => {
+  const bench = vhostBench()
+  const { vhost } = bench
+  bench.declareQueue('q')
+  for (const key of ['a.*', '#', 'a.b'])
+    vhost.bind('amq.topic', { kind: 'queue', name: 'q' }, key, [], owner)
+  const topic = vhost.exchange('amq.topic')
+  t.strictSame(names(vhost.router.walk(topic, ['a.b', 'a.c'], [])), ['q'])
+})
+
+t.test('an exchange that is missing, or has no name at all, is refused', async t => {
+  const { router } = vhostBench().vhost
+  t.throws(() => router.route(messageTo({ exchange: 'nox' }), null), {
+    reply: 'NOT_FOUND',
+    message: "NOT_FOUND - no exchange 'nox' in vhost '/'",
+  })
+  const message = messageTo({ exchange: 'x', routingKey: 'abc' })
+  message.bytes[message.start + 3] = 0xff
+  t.throws(() => router.route(message, null), {
+    message: 'FRAME_ERROR - Malformed UTF-8 in shortstr',
+  })
+})
+
+t.test('more addresses than routes are kept are all routed right', async t => {
+  const bench = vhostBench()
+  const { vhost } = bench
+  bench.declareQueue('q')
+  vhost.bind('amq.direct', { kind: 'queue', name: 'q' }, 'k77', [], owner)
+  const route = (i: number) =>
+    vhost.router.route(messageTo({ exchange: 'amq.direct', routingKey: `k${i}` }), null)
+  for (const round of [1, 2])
+    for (let i = 0; i < 10_000; i++)
+      if (route(i).queues.length !== (i === 77 ? 1 : 0) || route(i).key !== `k${i}`)
+        t.fail(`k${i} in round ${round}`)
+})
+
+function messageTo(address: { readonly exchange?: string; readonly routingKey?: string }) {
+  return messageAt(contentOf(address))
+}
