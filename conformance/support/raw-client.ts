@@ -269,12 +269,13 @@ export class RawClient {
       if (this.#ending !== undefined) return undefined
       const left = deadline - performance.now()
       if (left <= 0) throw new Error(`nothing from the broker within ${ms} ms`)
-      await Promise.race([
-        new Promise<void>(resolve => {
-          this.#wake.push(resolve)
-        }),
-        after(left),
-      ])
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, left)
+        this.#wake.push(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+      })
     }
   }
 
