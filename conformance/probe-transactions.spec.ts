@@ -2,7 +2,7 @@ import t from 'tap'
 import { openBroker } from './support/broker.js'
 import { type Case, prober } from './support/probe.js'
 import type { RawClient } from './support/raw-client.js'
-import { type Fields, table } from './support/raw-codec.js'
+import { contentFrames, type Fields, methodFrame, table } from './support/raw-codec.js'
 
 // Sections 2.20 and 2.21: transactions and publisher confirms.
 
@@ -390,4 +390,20 @@ probe('2.10 a deleted queue acks what it had not confirmed', async c => {
     while (settled.has(low)) low++
   }
   c.t.equal(settled.size, 100)
+})
+
+probe('2.20 what was published in pieces is committed whole, and nothing but it', async c => {
+  const { client, queue } = await transaction(c)
+  const bytes = Buffer.concat([
+    methodFrame(1, 'basic.publish', { routingKey: queue }),
+    contentFrames(1, Buffer.from('held'), { messageId: 'm' }),
+  ])
+  for (const sizes of [[bytes.length - 5], [30, 10], Array<number>(bytes.length).fill(1)]) {
+    await client.writeSplit(bytes, sizes)
+    await client.call(1, 'tx.commit')
+    const { body, properties } = await get(client, queue)
+    c.t.equal(body.toString(), 'held')
+    c.t.strictSame(properties, { messageId: 'm' })
+    c.t.strictSame(await client.fence(1), [], 'nothing between the body and the next frame')
+  }
 })
