@@ -643,7 +643,9 @@ export function cutFrames(bytes: Buffer): { frames: Frame[]; rest: Buffer } {
     const channel = bytes.readUInt16BE(at + 1)
     const payload = bytes.subarray(at + 7, at + 7 + size)
     if (bytes.readUInt8(at + 7 + size) !== 0xce)
-      throw new Error(`a frame of type ${type} without its end octet`)
+      throw new Error(
+        `a frame of type ${type} without its end octet: ${bytes.toString('hex', 0, at)} then ${bytes.toString('hex', at, at + 200)}`,
+      )
     frames.push(
       type === METHOD
         ? { type, channel, payload, ...decodeMethod(payload) }
