@@ -25,6 +25,13 @@ t.test('it knows what is in use and what is idle', async t => {
   t.equal(pool.bytes, 2 * chunkBytes)
 })
 
+t.test('a chunk that is forgotten is neither in use nor idle', async t => {
+  const pool = new ChunkPool()
+  pool.take()
+  pool.forget()
+  t.equal(pool.bytes, 0)
+})
+
 t.test('no more than 64 MiB stay idle', async t => {
   const pool = new ChunkPool()
   const chunks = Array.from({ length: 300 }, () => pool.take())

@@ -28,6 +28,11 @@ export class ChunkPool {
     if ((this.#idle.length + 1) * chunkBytes <= pooledBytesMax) this.#idle.push(chunk)
   }
 
+  /** Counts a chunk out that somebody may still read: it goes to the garbage collector instead. */
+  forget(): void {
+    this.taken--
+  }
+
   /** Bytes that nobody uses. */
   get idleBytes(): number {
     return this.#idle.length * chunkBytes

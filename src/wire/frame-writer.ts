@@ -127,14 +127,18 @@ export class FrameWriter implements TurnParty {
   /** Gives the memory back; what is written later goes nowhere. */
   close(): void {
     this.#closed = true
-    // What the socket still holds is left to the garbage collector: the kernel may yet read it.
-    this.#lentBusy = []
-    if (!this.#busy) this.#release()
+    const chunks = [...this.#lentBusy, ...this.#lentUnsent]
+    if (this.#chunk !== null) chunks.push(this.#chunk)
+    // What the socket may still hold is left to the garbage collector: the kernel may yet read it.
+    for (const chunk of chunks)
+      if (this.#busy) this.#pool.forget()
+      else this.#pool.give(chunk)
     this.#chunk = null
+    this.#lentBusy = []
+    this.#lentUnsent = []
     this.#busy = false
     this.#unsent = []
     this.#unsentBytes = 0
-    this.#giveAll(this.#lentUnsent)
     this.#from = 0
     this.at = 0
   }
