@@ -104,10 +104,13 @@ export function bodies(sizes: fc.Arbitrary<number>): fc.Arbitrary<Buffer> {
 
 /** Any content whose body has a size out of `sizes`. */
 export function contents(sizes: fc.Arbitrary<number>): fc.Arbitrary<Content> {
-  return fc.record({
-    exchange: shortstr,
-    routingKey: shortstr,
-    properties: messageProperties.map(encodeProperties),
-    body: bodies(sizes),
-  })
+  return fc.record(
+    {
+      exchange: shortstr,
+      routingKey: shortstr,
+      properties: messageProperties.map(encodeProperties),
+      body: bodies(sizes),
+    },
+    { noNullPrototype: true },
+  )
 }
