@@ -6,7 +6,7 @@ import type { Route } from '../../src/broker/router.js'
 import type { Destination } from '../../src/broker/vhost.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import { contentOf, messageAt } from '../support/messages.js'
-import { owner, vhostBench } from '../support/vhosts.js'
+import { owner, VhostBench } from '../support/vhosts.js'
 
 const types = ['direct', 'fanout', 'topic', 'headers'] as const
 const exchangeNames = ['e0', 'e1', 'e2', 'e3', 'e4'] as const
@@ -44,6 +44,8 @@ class Model {
   readonly exchanges = new Map<string, ModelExchange>()
   readonly queues = new Set<string>()
   bindings: ModelBinding[] = []
+  /** The last routing came by a headers exchange. */
+  readsHeaders = false
 
   bind(binding: ModelBinding): void {
     if (!this.bindings.some(other => same(other, binding))) this.bindings.push(binding)
@@ -66,10 +68,12 @@ class Model {
   routes(from: string, key: string, headers: PlainTable): string[] {
     const queues = new Set<string>()
     const seen = new Set<string>()
+    this.readsHeaders = false
     const visit = (name: string): void => {
       const exchange = this.exchanges.get(name)
       if (exchange === undefined || seen.has(name)) return
       seen.add(name)
+      if (exchange.type === 'headers') this.readsHeaders = true
       const hits = this.bindings.filter(
         binding => binding.source === name && matches(exchange.type, binding, key, headers),
       )
@@ -170,7 +174,7 @@ const step = fc.oneof(
 t.test('any topology routes as the model does, whatever was routed before', async () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 50, size: 'max' }), steps => {
-      const bench = vhostBench()
+      const bench = new VhostBench()
       const { vhost } = bench
       const model = new Model()
       const last = new Map<string, Route>()
@@ -224,8 +228,9 @@ t.test('any topology routes as the model does, whatever was routed before', asyn
             const message = messageTo({ exchange: from, routingKey: key })
             const route = vhost.router.route(message, last.get(from) ?? null)
             last.set(from, route)
-            if (route.readsHeaders) continue
-            deepStrictEqual(names(route.queues), model.routes(from, key, {}))
+            const expected = model.routes(from, key, {})
+            deepStrictEqual(route.readsHeaders, model.readsHeaders)
+            deepStrictEqual(names(route.queues), route.readsHeaders ? [] : expected)
           }
         }
       }
@@ -249,8 +254,45 @@ function names(queues: readonly { readonly name: string }[]): string[] {
   return queues.map(({ name }) => name).sort()
 }
 
+t.test('a binding is the same by its ends, key and arguments in any order', async t => {
+  const bench = new VhostBench()
+  const { vhost } = bench
+  bench.declareQueue('same')
+  bench.declareQueue('behind')
+  bench.declareExchange('same', 'fanout')
+  bench.bind('same', 'behind')
+  const source = vhost.exchange('amq.direct')
+  const queue = { kind: 'queue', name: 'same' } as const
+  const exchange = { kind: 'exchange', name: 'same' } as const
+  const reached = () => names(vhost.router.walk(source, ['k'], []))
+
+  vhost.bind('amq.direct', queue, 'k', fieldTable({ a: 1, b: 2 }), owner)
+  vhost.bind('amq.direct', queue, 'k', fieldTable({ b: 2, a: 1 }), owner)
+  t.equal(source.bindings.size, 1)
+  vhost.bind('amq.direct', exchange, 'k', fieldTable({ a: 1, b: 2 }), owner)
+  t.strictSame(reached(), ['behind', 'same'])
+  vhost.unbind('amq.direct', queue, 'k', fieldTable({ a: 1 }), owner)
+  vhost.unbind('amq.direct', queue, 'l', fieldTable({ a: 1, b: 2 }), owner)
+  t.strictSame(reached(), ['behind', 'same'], 'those were others')
+  vhost.unbind('amq.direct', queue, 'k', fieldTable({ b: 2, a: 1 }), owner)
+  t.strictSame(reached(), ['behind'])
+  vhost.unbind('amq.direct', exchange, 'k', fieldTable({ a: 1, b: 2 }), owner)
+  t.strictSame(reached(), [])
+})
+
+t.test('a void in the arguments of a binding asks only whether the header is there', async t => {
+  const bench = new VhostBench()
+  const { vhost } = bench
+  bench.declareQueue('q')
+  const queue = { kind: 'queue', name: 'q' } as const
+  vhost.bind('amq.headers', queue, '', fieldTable({ y: null }), owner)
+  const exchange = vhost.exchange('amq.headers')
+  const reached = (table: PlainTable) => vhost.router.walk(exchange, [], fieldTable(table)).length
+  t.strictSame([{ y: 'z' }, { y: null }, { x: 1 }, {}].map(reached), [1, 1, 0, 0])
+})
+
 t.test('a route is kept while nothing changes, and for its address only', async t => {
-  const bench = vhostBench()
+  const bench = new VhostBench()
   const { router } = bench.vhost
   bench.declareQueue('q')
   const message = messageTo({ exchange: '', routingKey: 'q' })
@@ -265,7 +307,7 @@ t.test('a route is kept while nothing changes, and for its address only', async 
 })
 
 t.test('the default exchange knows queues by their names, each once', async t => {
-  const bench = vhostBench()
+  const bench = new VhostBench()
   const { vhost } = bench
   for (const name of ['q', 'r']) bench.declareQueue(name)
   const exchange = vhost.exchange('')
@@ -273,7 +315,7 @@ t.test('the default exchange knows queues by their names, each once', async t =>
 })
 
 t.test('several keys of one message find each queue once', async t => {
-  const bench = vhostBench()
+  const bench = new VhostBench()
   const { vhost } = bench
   bench.declareQueue('q')
   for (const key of ['a.*', '#', 'a.b'])
@@ -283,7 +325,7 @@ t.test('several keys of one message find each queue once', async t => {
 })
 
 t.test('an exchange that is missing, or has no name at all, is refused', async t => {
-  const { router } = vhostBench().vhost
+  const { router } = new VhostBench().vhost
   t.throws(() => router.route(messageTo({ exchange: 'nox' }), null), {
     reply: 'NOT_FOUND',
     message: "NOT_FOUND - no exchange 'nox' in vhost '/'",
@@ -296,7 +338,7 @@ t.test('an exchange that is missing, or has no name at all, is refused', async t
 })
 
 t.test('more addresses than routes are kept are all routed right', async t => {
-  const bench = vhostBench()
+  const bench = new VhostBench()
   const { vhost } = bench
   bench.declareQueue('q')
   vhost.bind('amq.direct', { kind: 'queue', name: 'q' }, 'k77', [], owner)
