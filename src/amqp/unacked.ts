@@ -22,7 +22,7 @@ const settled = -1
 class Page {
   readonly tags = new Float64Array(pageEntries)
   readonly slots = new Int32Array(pageEntries)
-  readonly returns = new Uint16Array(pageEntries)
+  readonly returns = new Uint32Array(pageEntries)
   readonly sources: (DeliverySource | null)[] = new Array(pageEntries).fill(null)
   /** Only where some message has a deadline. */
   deadlines: Float64Array | null = null
