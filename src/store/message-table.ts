@@ -20,6 +20,7 @@ const pageSlots = 4096
 const pageShift = 12
 const pageMask = pageSlots - 1
 const slotWords = 6
+const pageBytes = pageSlots * slotWords * 4
 
 const wordChunk = 0
 const wordOffset = 1
@@ -56,7 +57,7 @@ class Page {
   listed = false
 
   constructor() {
-    const bytes = new ArrayBuffer(pageSlots * slotWords * 4)
+    const bytes = new ArrayBuffer(pageBytes)
     this.words = new Int32Array(bytes)
     this.sequences = new Float64Array(bytes)
     for (let slot = pageSlots - 1; slot >= 0; slot--) {
@@ -88,6 +89,8 @@ export class MessageTable {
   /** Pages with free slots; the last is used first. */
   readonly #pagesWithRoom: number[] = []
   readonly #emptyPageNumbers: number[] = []
+  /** The page that was emptied last, kept for the next message that needs one; -1: none is kept. */
+  #sparePage = -1
   readonly #chunks: (Chunk | undefined)[] = []
   readonly #freeChunkNumbers: number[] = []
   #filling = -1
@@ -95,6 +98,8 @@ export class MessageTable {
   /** Bytes of messages that somebody refers to, and of the chunks that hold them. */
   liveBytes = 0
   chunkBytes = 0
+  /** Bytes of the pages of slots. */
+  slotBytes = 0
   /** Messages held. */
   count = 0
 
@@ -253,7 +258,7 @@ export class MessageTable {
       page.listed = true
       this.#pagesWithRoom.push(slot >>> pageShift)
     }
-    if (page.used === 0) this.#dropEmptyPage(slot >>> pageShift)
+    if (page.used === 0) this.#keepOneEmpty(slot >>> pageShift)
   }
 
   #takeSlot(): number {
@@ -274,18 +279,21 @@ export class MessageTable {
     const number = this.#emptyPageNumbers.pop() ?? this.#pages.length
     const page = new Page()
     page.listed = true
+    this.slotBytes += pageBytes
     this.#pages[number] = page
     this.#pagesWithRoom.push(number)
     return number
   }
 
-  /** Gives an empty page's memory back, unless it is the one to be used next. */
-  #dropEmptyPage(number: number): void {
-    const last = this.#pagesWithRoom.length - 1
-    if (this.#pagesWithRoom[last] === number) return
-    this.#pagesWithRoom.splice(this.#pagesWithRoom.indexOf(number), 1)
-    this.#pages[number] = undefined
-    this.#emptyPageNumbers.push(number)
+  /** A page became empty: gives the memory of the one that was empty before it back. */
+  #keepOneEmpty(number: number): void {
+    const spare = this.#sparePage
+    this.#sparePage = number
+    if (spare < 0 || spare === number || this.#pages[spare]?.used !== 0) return
+    this.#pagesWithRoom.splice(this.#pagesWithRoom.indexOf(spare), 1)
+    this.#pages[spare] = undefined
+    this.#emptyPageNumbers.push(spare)
+    this.slotBytes -= pageBytes
   }
 
   #chunkWithRoom(bytes: number): number {
