@@ -196,6 +196,13 @@ t.test('the chunk being filled is used again once it is empty', async t => {
   t.equal(bench.pool.taken, 1)
 })
 
+t.test('the chunk being filled is not compacted', async t => {
+  const bench = new Bench()
+  const slots = Array.from({ length: 10 }, (_, i) => bench.add(1000, i, 0))
+  for (const slot of slots.slice(1)) bench.release(slot)
+  t.equal(bench.table.compact(), false)
+})
+
 t.test('slots are used again before there are more of them', async t => {
   const bench = new Bench()
   const slots = Array.from({ length: 3 * pageSlots }, (_, i) => bench.add(10, i, 0))
