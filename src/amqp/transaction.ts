@@ -40,7 +40,7 @@ export class Transaction {
       route,
       furtherKeys,
       mandatory,
-      bytes: ownsBytes ? bytes : Buffer.from(bytes.subarray(start, end)),
+      bytes: ownsBytes ? bytes.subarray(start, end) : Buffer.from(bytes.subarray(start, end)),
       parts,
       marks,
       expirationMs,
