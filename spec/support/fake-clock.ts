@@ -47,6 +47,12 @@ export class FakeClock implements Clock {
     this.#pass(until)
   }
 
+  /** Time passes while nothing runs: what has become due meanwhile runs late, and once. */
+  stall(ms: number): void {
+    this.#pass(this.#monotonicMs + ms)
+    this.advance(0)
+  }
+
   /** Somebody sets the machine's time. */
   stepWall(ms: number): void {
     this.#wallMs += ms
