@@ -131,14 +131,10 @@ export class Content {
     const needed = this.#at + bytes
     if (needed <= this.#bytes.length) return
     const whole = this.#at + bytes + (this.bodyLeft < largeBytes ? this.bodyLeft : 0) + 1
-    const capacity = Math.max(needed, Math.min(whole, this.#allowance()))
+    const capacity = Math.max(needed, Math.min(whole, allowance(needed)))
     const larger = Buffer.allocUnsafe(capacity)
     this.#bytes.copy(larger, 0, 0, this.#at)
     this.#bytes = larger
-  }
-
-  #allowance(): number {
-    return Math.max(firstBytes, slack * (this.#at + this.#received))
   }
 
   #addToParts(parts: Buffer[], bytes: Buffer, start: number, end: number): void {
@@ -147,8 +143,13 @@ export class Content {
       let part = parts[parts.length - 1]
       if (part === undefined || this.#partAt === part.length) {
         const wanted = end - at + this.bodyLeft
+        const full = this.#received - (end - at)
         part = Buffer.allocUnsafeSlow(
-          Math.min(partBytes, wanted, Math.max(end - at, this.#allowance())),
+          Math.min(
+            partBytes,
+            wanted,
+            Math.max(end - at, allowance(this.#at + this.#received) - full),
+          ),
         )
         parts.push(part)
         this.#partAt = 0
@@ -158,4 +159,9 @@ export class Content {
       at += taken
     }
   }
+}
+
+/** Memory that so many bytes justify. */
+function allowance(arrived: number): number {
+  return Math.max(firstBytes, slack * arrived)
 }
