@@ -768,3 +768,31 @@ probe('2.19 channel.flow inactive is 540', async c => {
   client.send(1, 'channel.flow', { active: false })
   await c.outcome(client, 'connection 540 20,20 NOT_IMPLEMENTED - active=false')
 })
+
+// ------------------------------------------------------------------------------------------------- several
+
+for (const [what, args] of [
+  ['x-message-ttl 0', { 'x-message-ttl': 0 }],
+  ['x-max-length 0', { 'x-max-length': 0 }],
+  ['x-max-length-bytes 0', { 'x-max-length-bytes': 0 }],
+] as const)
+  probe(`4 a queue with ${what} does not take a message from the queues beside it`, async c => {
+    const client = await c.channel()
+    const exchange = c.name('x')
+    await client.call(1, 'exchange.declare', { exchange, type: 'fanout', autoDelete: true })
+    // Whatever the order in which the queues are served, one that drops comes before one that keeps.
+    const drops = [await c.queue(client, { arguments: table(args) })]
+    const keeps = [await c.queue(client), await c.queue(client)]
+    drops.push(await c.queue(client, { arguments: table(args) }))
+    for (const queue of [...drops, ...keeps])
+      await client.call(1, 'queue.bind', { queue, exchange })
+    for (let i = 1; i <= 20; i++) client.publish(1, { exchange, key: 'k', body: `message ${i}` })
+    for (const queue of keeps)
+      for (let i = 1; i <= 20; i++)
+        c.t.equal((await get(client, queue)).body.toString(), `message ${i}`)
+    client.send(1, 'basic.ack', { multiple: true })
+    await client.fence(1)
+    const own = await c.queue(client)
+    for (let i = 1; i <= 20; i++) client.publish(1, { key: own, body: `other ${i}` })
+    for (let i = 1; i <= 20; i++) c.t.equal((await get(client, own)).body.toString(), `other ${i}`)
+  })
