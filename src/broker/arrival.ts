@@ -54,7 +54,7 @@ export class Arrival {
     this.#slot =
       parts === null || !this.ownsBytes
         ? this.#messages.add(bytes, start, end, this.marks)
-        : this.#messages.addOwn(bytes, parts, this.marks)
+        : this.#messages.addOwn(bytes.subarray(start, end), parts, this.marks)
     return this.#slot
   }
 }

@@ -70,8 +70,7 @@ export class TopicTrie<T> {
       for (const place of places) {
         if (place.many) this.#reach(place, next)
         const literal = place.words.get(word)
-        // A key may contain the words * and #: as words of a key they are words like any other.
-        if (literal !== undefined && word !== '*' && word !== '#') this.#reach(literal, next)
+        if (literal !== undefined) this.#reach(literal, next)
         const one = place.words.get('*')
         if (one !== undefined) this.#reach(one, next)
       }
