@@ -547,6 +547,29 @@ probe('2.15 a returned message has lost its BCC', async c => {
   c.t.strictSame((await client.content(1, 'basic.return')).properties.headers, [['a', 'I', 1]])
 })
 
+for (const [what, alive] of [
+  ['that is delivered', true],
+  ['to a requester who is gone', false],
+] as const)
+  probe(`2.15 a mandatory direct reply ${what}`, async c => {
+    const [requester, server] = [await c.channel(), await c.channel()]
+    const queue = await c.queue(server)
+    const pseudo = 'amq.rabbitmq.reply-to'
+    await requester.call(1, 'basic.consume', { queue: pseudo, noAck: true, consumerTag: 'reply' })
+    requester.publish(1, { key: queue, properties: { replyTo: pseudo } })
+    await requester.fence(1)
+    const { replyTo } = (await get(server, queue)).properties
+    if (!alive) await requester.close()
+    server.publish(1, { key: replyTo ?? '', body: 'reply', mandatory: true })
+    if (alive) {
+      const { fields, body } = await requester.content(1, 'basic.deliver')
+      c.t.equal(body.toString(), 'reply')
+      c.t.equal(fields.consumerTag, 'reply')
+    }
+    const names = (await server.fence(1)).flatMap(f => f.name ?? [])
+    c.t.equal(names.join(' '), c.decided())
+  })
+
 // ----------------------------------------------------------------------------------------- deliver and get
 
 probe('2.16 delivery tags count every delivery of the channel', async c => {

@@ -1,11 +1,12 @@
 import t from 'tap'
 import { openBroker } from './support/broker.js'
 import { prober } from './support/probe.js'
-import { AMQP_091, everyCapability, type RawClient } from './support/raw-client.js'
+import { AMQP_091, everyCapability, RawClient } from './support/raw-client.js'
 import {
   encodeEntries,
   encodeMethod,
   type Fields,
+  type Frame,
   HEARTBEAT,
   METHOD,
   methodFrame,
@@ -621,3 +622,34 @@ probe('1.10 update-secret of an internal user is answered and changes nothing', 
   await client.fence(1)
   await (await c.open({ capabilities: everyCapability })).close()
 })
+
+// --------------------------------------------------------------------------------------------------- alarm
+
+// Only against a broker of our own: an alarm would stop everybody else's tests. RabbitMQ 3.10, put into its
+// alarm by hand, answers the same.
+if (!broker.real)
+  probe('1.6 during an alarm connections are accepted and publishers blocked', async c => {
+    const alarmed = await openBroker(c.t, { 'vm_memory_high_watermark.absolute': 1 })
+    const client = await RawClient.open(alarmed)
+    c.t.teardown(() => client.destroy())
+    await client.channel(1)
+    const { queue } = await client.call(1, 'queue.declare', { exclusive: true })
+    await client.call(1, 'basic.consume', { queue })
+    let blocked: Frame | undefined
+    // The broker looks at its memory from time to time.
+    for (let tries = 0; blocked === undefined && tries < 20; tries++) {
+      client.publish(1, { key: queue })
+      blocked = (await client.within(300)).find(f => f.name === 'connection.blocked')
+    }
+    c.t.equal(blocked?.channel, 0)
+    c.t.strictSame(blocked?.fields, { reason: 'low on memory' })
+    client.send(1, 'channel.flow', { active: true })
+    c.t.strictSame(await client.within(300), [], 'nothing more is read from who publishes')
+    const untold = everyCapability.filter(([key]) => key !== 'connection.blocked')
+    const other = await RawClient.open(alarmed, { capabilities: untold })
+    c.t.teardown(() => other.destroy())
+    await other.channel(1)
+    await other.fence(1)
+    other.publish(1, { key: 'nobody' })
+    c.t.strictSame(await other.within(300), [], 'who did not announce the capability is not told')
+  })

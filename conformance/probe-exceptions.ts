@@ -171,6 +171,19 @@ export const exceptions: readonly Exception[] = [
     why: 'section 2.23: only 2 is persistent, everything else is transient',
   },
 
+  {
+    title: '2.15 a mandatory direct reply that is delivered',
+    rabbit310: 'basic.return',
+    leveret: '',
+    why: 'appendix B row 22; 3.10 returns even what it delivers (2.15)',
+  },
+  {
+    title: '2.15 a mandatory direct reply to a requester who is gone',
+    rabbit310: 'basic.return',
+    leveret: '',
+    why: 'appendix B row 22',
+  },
+
   // ------------------------------------------------------------------------------------- tables
   malformed('2.22 a field of type U in headers'),
   malformed('2.22 a field of type Z in headers'),
