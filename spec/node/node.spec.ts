@@ -1,0 +1,201 @@
+/** Whole brokers on real sockets: inside this process, and as a program of their own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import amqp, { type ChannelModel } from 'amqplib'
+import t, { type Test } from 'tap'
+import { startBroker } from '../../src/index.js'
+import { version } from '../../src/node/version.js'
+import { framesIn, handshake } from '../support/test-client.js'
+
+const program = fileURLToPath(new URL('../../src/main.js', import.meta.url))
+
+/** Sends a message through a queue of its own and back. */
+async function roundTrip(client: ChannelModel, text: string): Promise<string> {
+  const channel = await client.createChannel()
+  const { queue } = await channel.assertQueue('q')
+  const arrived = new Promise<string>((resolve, reject) => {
+    const took = (message: amqp.ConsumeMessage | null) =>
+      message === null ? reject(new Error('cancelled')) : resolve(message.content.toString())
+    channel.consume(queue, took, { noAck: true }).catch(reject)
+  })
+  channel.sendToQueue(queue, Buffer.from(text))
+  return arrived
+}
+
+/** The code with which the broker closes this client. */
+function closing(client: ChannelModel): Promise<number> {
+  return new Promise(resolve => {
+    client.on('close', (error?: { code?: number }) => resolve(error?.code ?? 0))
+  })
+}
+
+/** What keeps this process alive, once what just ended is gone. */
+async function resources(): Promise<string[]> {
+  for (let i = 0; i < 3; i++) await new Promise(resolve => setImmediate(resolve))
+  return process.getActiveResourcesInfo().sort()
+}
+
+// --- in this process
+
+t.test('ten brokers run side by side and know nothing of each other', async t => {
+  const brokers = await Promise.all(Array.from({ length: 10 }, () => startBroker()))
+  t.equal(new Set(brokers.map(({ port }) => port)).size, 10)
+  t.match(brokers[0]?.url, /^amqp:\/\/guest:guest@127\.0\.0\.1:\d+$/)
+  const clients = await Promise.all(brokers.map(({ url }) => amqp.connect(url)))
+  const texts = await Promise.all(clients.map((client, i) => roundTrip(client, `broker ${i}`)))
+  t.strictSame(
+    texts,
+    brokers.map((_, i) => `broker ${i}`),
+  )
+  await Promise.all(clients.map(client => client.close()))
+  await Promise.all(brokers.map(broker => broker.close()))
+})
+
+t.test('a close tells clients 320, leaves no handle, and may be asked for twice', async t => {
+  const before = await resources()
+  const broker = await startBroker()
+  const clients = await Promise.all([1, 2, 3].map(() => amqp.connect(broker.url)))
+  const codes = clients.map(closing)
+  await roundTrip(clients[0] as ChannelModel, 'before')
+  t.not(process.getActiveResourcesInfo().length, before.length)
+  await Promise.all([broker.close(), broker.close()])
+  t.strictSame(await Promise.all(codes), [320, 320, 320])
+  t.strictSame(await resources(), before)
+  await t.rejects(amqp.connect(broker.url), { code: 'ECONNREFUSED' })
+})
+
+t.test('a close waits for silent clients no longer than it is told', async t => {
+  const broker = await startBroker({ settings: { shutdown_timeout: 100 } })
+  const client = connect(broker.port, '127.0.0.1')
+  client.write(Buffer.concat(handshake()))
+  let received = Buffer.alloc(0)
+  await new Promise<void>(resolve =>
+    client.on('data', data => {
+      received = Buffer.concat([received, data])
+      if (framesIn(received).at(-1)?.name === 'connection.open-ok') resolve()
+    }),
+  )
+  const gone = new Promise(resolve => client.on('close', resolve))
+  const start = performance.now()
+  await broker.close()
+  const took = performance.now() - start
+  t.ok(took > 90 && took < 2000, `${took} ms`)
+  await gone
+  t.match(framesIn(received).at(-1), { name: 'connection.close', args: { replyCode: 320 } })
+})
+
+t.test('a wrong setting is refused by name, and nothing is left', async t => {
+  const before = await resources()
+  await t.rejects(startBroker({ settings: { heartbeat: -1, hartbeat: 10 } }), {
+    name: 'SettingsError',
+    message: /settings: heartbeat: .*\n.*hartbeat: .*heartbeat/,
+  })
+  const broker = await startBroker()
+  await t.rejects(startBroker({ port: broker.port }), { code: 'EADDRINUSE' })
+  await broker.close()
+  t.strictSame(await resources(), before)
+})
+
+// --- as a program
+
+interface Program {
+  readonly child: ChildProcess
+  readonly lines: string[]
+  /** The line that has this in it, once it is there. */
+  line(part: string): Promise<string>
+  readonly ended: Promise<{ code: number | null; errors: string }>
+}
+
+function run(t: Test, ...argv: string[]): Program {
+  // An environment of its own: what a machine sets must not matter.
+  const child = spawn(process.execPath, [program, ...argv], { env: {}, cwd: tmpdir() })
+  t.teardown(() => child.kill('SIGKILL'))
+  const lines: string[] = []
+  const waiting = new Set<() => void>()
+  const changed = () => {
+    for (const look of waiting) look()
+  }
+  createInterface(child.stdout).on('line', line => {
+    lines.push(line)
+    changed()
+  })
+  let errors = ''
+  child.stderr.on('data', data => {
+    errors += data
+  })
+  const ended = new Promise<{ code: number | null; errors: string }>(resolve =>
+    child.on('close', code => {
+      changed()
+      resolve({ code, errors })
+    }),
+  )
+  const line = (part: string) =>
+    new Promise<string>((resolve, reject) => {
+      const look = () => {
+        const found = lines.find(line => line.includes(part))
+        if (found !== undefined) resolve(found)
+        else if (child.exitCode === null) return
+        else reject(new Error(`ended without '${part}': ${lines.join('\n')}\n${errors}`))
+        waiting.delete(look)
+      }
+      waiting.add(look)
+      look()
+    })
+  return { child, lines, line, ended }
+}
+
+const quickly = ['--host', '127.0.0.1', '--port', '0', '--json']
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  t.test(`${signal} ends the program in order`, async t => {
+    const { child, lines, line, ended } = run(t, ...quickly)
+    await line('Server startup complete')
+    for (const text of lines) t.match(JSON.parse(text), { level: 'info', time: /^\d{4}-.*Z$/ })
+    const { port } = JSON.parse(await line('started TCP listener'))
+    const client = await amqp.connect(`amqp://127.0.0.1:${port}`)
+    t.equal(await roundTrip(client, 'through the program'), 'through the program')
+    const code = closing(client)
+    child.kill(signal)
+    t.equal(await code, 320)
+    t.match(await ended, { code: 0, errors: '' })
+    t.match(JSON.parse(lines.at(-1) ?? ''), { msg: 'stopped' })
+  })
+
+t.test('a wrong settings file ends it with 78, and the place of each mistake', async t => {
+  const folder = await mkdtemp(join(tmpdir(), 'leveret-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'wrong.yaml')
+  await writeFile(file, 'log:\n  level: loud\nhartbeat: 10\n')
+  const { code, errors } = await run(t, '--config', file).ended
+  t.equal(code, 78)
+  t.match(errors, `${file}:2:10: log.level: `)
+  t.match(errors, `${file}:3:1: hartbeat: `)
+  t.notMatch(errors, /\n\s+at /, 'no stack')
+})
+
+t.test('a port that is taken ends it with 69', async t => {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  const { ended, lines } = run(t, '--host', '127.0.0.1', '--port', `${port}`, '--json')
+  t.equal((await ended).code, 69)
+  t.match(JSON.parse(lines.at(-1) ?? ''), { level: 'error', code: 'EADDRINUSE' })
+  server.close()
+})
+
+t.test('questions are answered without starting anything', async t => {
+  const help = run(t, '--help')
+  const asked = run(t, '--version')
+  const config = run(t, '--print-config', '--port', '1234', '--set', 'default_pass=secret')
+  for (const { ended } of [help, asked, config]) t.match(await ended, { code: 0, errors: '' })
+  t.match(help.lines[0], 'leveret: a message broker')
+  t.ok(help.lines.some(line => line.includes('--print-config')))
+  t.strictSame(asked.lines, [version])
+  t.ok(config.lines.some(line => /^ +default: 1234$/.test(line)))
+  t.notOk(config.lines.some(line => line.includes('secret')))
+})
