@@ -167,6 +167,9 @@ t.test(
     const queue = vhost?.queues.get('q')
     t.strictSame([queue?.readyCount, queue?.unackedCount, queue?.consumers.count], [1, 0, 0])
     t.equal(host.world.clock.pending, timers)
+    t.equal(host.broker.alarms.listeners.size, 0)
+    host.connect().drop()
+    t.equal(host.world.clock.pending, timers, 'nor does one that never opened')
     const next = host.open()
     next.give(consume(1, 'q', 'd'))
     host.settle()
@@ -228,6 +231,8 @@ t.test('any byte is a sign of life, and a stall of the broker is no silence', as
     host.settle()
   }
   t.notOk(client.socket.destroyed)
+  host.world.clock.advance(2 * second)
+  host.settle()
   // What came during the stall is read before silence is judged.
   host.world.clock.stall(60 * second)
   client.give(whole.subarray(10))
@@ -331,6 +336,9 @@ t.test('a client that does not read is not read from, and its consumers wait', a
   t.ok(unsent > 1024 * 1024 && unsent < 2 * 1024 * 1024, `${unsent} bytes unsent`)
   t.ok(waiting > 700, `${waiting} wait`)
   t.notOk(client.socket.paused, 'below 4 MiB it is read from')
+  client.give(consume(1, 'q', 'late', true))
+  host.settle()
+  t.equal(queue?.readyCount, waiting, 'a consumer that comes now waits too')
 
   for (let i = 0; i < 400; i++) client.give(method(1, 'basic.get', { queue: 'q', noAck: true }))
   t.ok(client.socket.paused)

@@ -125,8 +125,12 @@ export class QueueModel {
     this.ready = []
   }
 
-  /** Of those with the highest priority, the one who waits longest. */
+  /** Of those with the highest priority, the one who waits longest; with a single active consumer only that one. */
   #next(): Taker | undefined {
+    if (this.#settings.singleActiveConsumer) {
+      const [active] = this.#subscribed
+      return this.#waiting.find(taker => taker === active)
+    }
     const highest = Math.max(...this.#waiting.map(({ priority }) => priority))
     return this.#waiting.find(({ priority }) => priority === highest)
   }

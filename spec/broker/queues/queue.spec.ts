@@ -183,7 +183,7 @@ function behavesAsModel(args: PlainTable): void {
       for (const step of steps) pair.run(step)
       pair.finish()
     }),
-    { seed: 17, numRuns: 300 },
+    { seed: 17, numRuns: 200 },
   )
 }
 
@@ -207,6 +207,7 @@ const kinds: Readonly<Record<string, PlainTable>> = {
     'x-max-length-bytes': 160,
     'x-overflow': 'reject-publish-dlx',
   },
+  'queue with a single active consumer': { 'x-single-active-consumer': true },
   'queue with priorities': { 'x-max-priority': 3 },
   'queue with priorities, length and time to live': {
     'x-max-priority': 2,
