@@ -34,6 +34,9 @@ export interface QueueSettings {
 /** RabbitMQ's longest time to live: ten years and a bit, in milliseconds. */
 export const longestTtlMs = 315_360_000_000
 
+/** A routing key is a shortstr on the wire. */
+const longestKeyBytes = 255
+
 type Check = (value: FieldValue, all: FieldTable) => string | null
 
 const whole =
@@ -70,6 +73,7 @@ const known: Readonly<Record<string, Check>> = {
     value.type === 'S' ? null : `{unacceptable_type,${typeNames[value.type]}}`,
   'x-dead-letter-routing-key': (value, all) => {
     if (value.type !== 'S') return `{unacceptable_type,${typeNames[value.type]}}`
+    if (value.value.length > longestKeyBytes) return `{value_too_large,${value.value.length}}`
     return lookup(all, 'x-dead-letter-exchange') === undefined
       ? 'routing_key_but_no_dlx_defined'
       : null
