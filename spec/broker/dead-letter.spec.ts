@@ -289,3 +289,41 @@ t.test('a purge, a deletion and an acknowledgement bury nothing; a refusal may',
   t.equal(dead.readyCount, 0)
   t.equal(bench.vhost.messages.count, 0)
 })
+
+t.test('a queue cannot name a key that is too long for any message', async t => {
+  const bench = new VhostBench()
+  const named = (bytes: number) => ({
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-routing-key': 'k'.repeat(bytes),
+  })
+  t.throws(() => bench.declareQueue('q', named(256)), {
+    message:
+      "PRECONDITION_FAILED - invalid arg 'x-dead-letter-routing-key' for queue 'q' in vhost '/': {value_too_large,256}",
+  })
+  bench.declareQueue('q', named(255))
+  bench.declareQueue('k'.repeat(255))
+  bench.publish({ routingKey: 'q' })
+  bench.kill('q', 'rejected')
+  t.equal(bench.takeAll('k'.repeat(255)).length, 1)
+})
+
+t.test('a letter that we fail to send takes no other with it', async t => {
+  const bench = new VhostBench()
+  const { router, messages } = bench.vhost
+  bench.declareQueue('q', { ...toQueue('dead'), 'x-message-ttl': 10 })
+  bench.declareQueue('dead')
+  for (const messageId of ['a', 'b', 'c'])
+    bench.publish({ routingKey: 'q', properties: { messageId } })
+  const walk = router.walk
+  router.walk = () => {
+    router.walk = walk
+    throw new Error('ours')
+  }
+  bench.world.clock.advance(10)
+  t.throws(() => bench.settle(), { message: 'ours' })
+  t.strictSame(
+    bench.takeAll('dead').map(({ properties }) => properties.messageId),
+    ['b', 'c'],
+  )
+  t.equal(messages.count, 0)
+})

@@ -43,10 +43,16 @@ export class DeadLetters implements TurnParty {
     const deaths = this.#waiting
     this.#waiting = deaths.splice(burialsPerTurn)
     if (this.#waiting.length > 0) this.#vhost.turn.add(Stage.deliver, this)
+    const failures: unknown[] = []
     for (const death of deaths) {
-      this.#bury(death)
+      try {
+        this.#bury(death)
+      } catch (error) {
+        failures.push(error)
+      }
       this.#vhost.messages.release(death.slot)
     }
+    if (failures.length > 0) throw failures[0]
   }
 
   #bury({ queue, slot, reason }: Death): void {
