@@ -2,6 +2,7 @@
 import { ok } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import { fieldTable } from '../../src/wire/field-table.js'
 import { AmqpError } from '../../src/wire/replies.js'
 import { frame, octetsOf, pieces } from '../support/messages.js'
 import {
@@ -651,6 +652,37 @@ t.test('what is published in pieces in a transaction is what comes out', async t
     ],
   )
   t.strictSame(bodiesOf(frames), ['body'])
+})
+
+t.test('dead letters go to the keys in BCC, published in a transaction or not', async t => {
+  const headers = fieldTable({ BCC: ['secret'] })
+  for (const transaction of [false, true]) {
+    const host = new SimulatedBroker()
+    const client = host.open()
+    const commit = transaction ? [method(1, 'tx.commit', {})] : []
+    client.give(
+      declareQueue(1, 'q', { 'x-dead-letter-exchange': 'amq.direct' }),
+      declareQueue(1, 'dead'),
+      method(1, 'queue.bind', {
+        queue: 'dead',
+        exchange: 'amq.direct',
+        routingKey: 'secret',
+        nowait: false,
+        arguments: [],
+      }),
+      ...(transaction ? [method(1, 'tx.select', {})] : []),
+      publish(1, 'q', Buffer.from('body'), { properties: { headers } }),
+      ...commit,
+      method(1, 'basic.get', { queue: 'q', noAck: false }),
+      method(1, 'basic.reject', { deliveryTag: 1, requeue: false }),
+      ...commit,
+    )
+    host.settle()
+    const frames = client.take()
+    const got = frames.findIndex(({ name }) => name === 'basic.get-ok')
+    t.notMatch(frames[got + 1]?.payload.toString('latin1'), 'secret')
+    t.equal(host.broker.vhost('/')?.queues.get('dead')?.readyCount, 1, `${transaction}`)
+  }
 })
 
 t.test('settings say what is offered', async t => {

@@ -4,6 +4,7 @@
  */
 import type { Arrival } from '../broker/arrival.js'
 import type { Route } from '../broker/router.js'
+import { Mark } from '../store/message-table.js'
 import { AmqpError } from '../wire/replies.js'
 import type { Channel } from './channel.js'
 
@@ -34,7 +35,7 @@ export class Transaction {
     furtherKeys: readonly string[] | null,
     mandatory: boolean,
   ): void {
-    const { bytes, start, end, parts } = arrival.message
+    const { bytes, start, end, parts } = arrival.whole
     const { marks, expirationMs, ownsBytes } = arrival
     this.#publishes.push({
       route,
@@ -55,6 +56,7 @@ export class Transaction {
     for (const held of publishes) {
       this.#arrival.message.at(held.bytes, 0, held.bytes.length, held.parts)
       this.#arrival.begin(held.marks, held.expirationMs, true)
+      if ((held.marks & Mark.hiddenKeys) !== 0) this.#arrival.hideBcc()
       if (!this.#channel.publisher.send(held.route, held.furtherKeys, held.mandatory))
         complete = false
     }

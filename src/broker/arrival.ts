@@ -44,13 +44,18 @@ export class Arrival {
     this.marks |= Mark.hiddenKeys
   }
 
+  /** The message with all its headers, as it is kept. */
+  get whole(): Message {
+    return this.#original ?? this.message
+  }
+
   /** Keeps the message for one more holder and returns its slot. */
   keep(): number {
     if (this.#slot >= 0) {
       this.#messages.retain(this.#slot)
       return this.#slot
     }
-    const { bytes, start, end, parts } = this.#original ?? this.message
+    const { bytes, start, end, parts } = this.whole
     this.#slot =
       parts === null || !this.ownsBytes
         ? this.#messages.add(bytes, start, end, this.marks)
