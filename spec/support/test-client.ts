@@ -2,7 +2,7 @@
 import { Connection } from '../../src/amqp/connection.js'
 import type { ProtocolSettings } from '../../src/amqp/settings.js'
 import { Broker } from '../../src/broker/broker.js'
-import { readBufferBytes } from '../../src/platform/sockets.js'
+
 import { decodeMethod, encodeMethodFrame } from '../../src/wire/codec.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import { Frame, FrameParser } from '../../src/wire/frame-parser.js'
@@ -88,7 +88,7 @@ export class TestClient {
   /** Given, but not read by the broker. */
   #waiting = Buffer.alloc(0)
   #read = 0
-  readonly #shared = Buffer.alloc(readBufferBytes)
+  readonly #shared = Buffer.alloc(256 * 1024)
 
   constructor(host: SimulatedBroker) {
     this.connection = new Connection(this.socket, host.broker, protocolSettings, {

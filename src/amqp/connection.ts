@@ -8,6 +8,7 @@ import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
 import type { Vhost } from '../broker/vhost.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
+import { Stage } from '../platform/turn.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
 import { Frame, FrameParser, unexpectedFrame, unknownFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
@@ -153,6 +154,14 @@ export class Connection
     else if (this.#state === 'running') this.#refuse(error, 0)
   }
 
+  /** Work for this connection failed while another's was being done: it ends with 541 when the turn does. */
+  failed(error: unknown): void {
+    const endTurn = () => {
+      if (this.#state === 'running') this.#failed(error, null, true)
+    }
+    this.#broker.world.turn.add(Stage.confirm, { endTurn })
+  }
+
   /** Drops the connection without a word. */
   destroy(): void {
     this.#socket.destroy()
@@ -161,7 +170,7 @@ export class Connection
   // --- input
 
   received(bytes: Buffer, length: number): void {
-    this.#intake.count(length)
+    this.#intake.count(length, bytes.length)
     if (this.#state === 'header') this.#receiveHeader(bytes.subarray(0, length))
     else this.#parse(bytes, 0, length)
     if (this.writer.unsentBytes > unsentMax) this.#intake.pause(Pause.output)

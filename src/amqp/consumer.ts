@@ -57,20 +57,25 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
   ): void {
     const { channel } = this
     const tag = ++channel.lastDeliveryTag
-    if (!this.noAck) {
-      channel.unacked.push(tag, slot, this, deadline, returns)
-      if (++this.#outstanding === this.prefetch) this.hold(Hold.prefetch)
-      channel.delivered()
+    try {
+      if (!this.noAck) {
+        channel.unacked.push(tag, slot, this, deadline, returns)
+        if (++this.#outstanding === this.prefetch) this.hold(Hold.prefetch)
+        channel.delivered()
+      }
+      writeDeliver(
+        channel.writer,
+        channel.number,
+        channel.frameMax,
+        this.#encodedTag,
+        tag,
+        redelivered,
+        message,
+      )
+    } catch (error) {
+      // A fault of ours is this connection's, not that of whoever published the message.
+      channel.connection.failed(error)
     }
-    writeDeliver(
-      channel.writer,
-      channel.number,
-      channel.frameMax,
-      this.#encodedTag,
-      tag,
-      redelivered,
-      message,
-    )
   }
 
   settle(settlement: Settlement, slot: number, deadline: number, returns: number): void {

@@ -2,7 +2,7 @@
  * When a connection is read from. It is not while any reason stands against it: it has had its
  * share of the turn, it publishes during an alarm, or it does not read what we send.
  */
-import { readBufferBytes, type Socket } from '../platform/sockets.js'
+import type { Socket } from '../platform/sockets.js'
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
 
 /** Why a connection is not read from: bits. */
@@ -26,14 +26,14 @@ export class Intake implements TurnParty {
   }
 
   /** Bytes came: with a whole share of them it is somebody else's turn. */
-  count(bytes: number): void {
+  count(bytes: number, share: number): void {
     this.bytesReceived += bytes
     this.#turnBytes += bytes
     if (!this.#waitsForTurn) {
       this.#waitsForTurn = true
       this.#turn.add(Stage.read, this)
     }
-    if (this.#turnBytes >= readBufferBytes) this.pause(Pause.turn)
+    if (this.#turnBytes >= share) this.pause(Pause.turn)
   }
 
   get paused(): boolean {

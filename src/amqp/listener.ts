@@ -30,6 +30,7 @@ export class Listener implements ConnectionHost {
   async open(options: ListenOptions): Promise<{ host: string; port: number }> {
     this.#socket = await listen(
       options,
+      this.#broker.world.turn,
       socket => this.#accept(socket),
       error => this.#broker.world.log.error({ err: error }, 'a connection could not be accepted'),
     )

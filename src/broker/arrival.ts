@@ -19,6 +19,7 @@ export class Arrival {
 
   readonly #messages: MessageTable
   #slot = -1
+  #held = false
   /** The message with its BCC header, where it has one: what is kept, while `message` is what is shown. */
   #original: Message | null = null
 
@@ -60,6 +61,17 @@ export class Arrival {
       parts === null || !this.ownsBytes
         ? this.#messages.add(bytes, start, end, this.marks)
         : this.#messages.addOwn(bytes.subarray(start, end), parts, this.marks)
+    if (this.#held) this.#messages.retain(this.#slot)
     return this.#slot
+  }
+
+  /** From now on the slot, once there is one, stays the message's until `letGo`, whatever its holders do. */
+  hold(): void {
+    this.#held = true
+  }
+
+  letGo(): void {
+    this.#held = false
+    if (this.#slot >= 0) this.#messages.release(this.#slot)
   }
 }

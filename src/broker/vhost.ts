@@ -54,6 +54,8 @@ export interface Shared {
 /** What became of a message: bits. */
 export const Outcome = { unroutable: 0, routed: 1, refused: 2 } as const
 
+const refusedOutcome = Outcome.routed | Outcome.refused
+
 const exchangeTypes: Readonly<Record<string, new (declaration: ExchangeDeclaration) => Exchange>> =
   {
     direct: DirectExchange,
@@ -158,9 +160,14 @@ export class Vhost implements QueueHost {
   /** Puts a message into queues. Returns bits of `Outcome`. */
   enqueue(queues: readonly Queue[], arrival: Arrival): number {
     if (queues.length === 0) return Outcome.unroutable
+    if (queues.length === 1)
+      return (queues[0] as Queue).publish(arrival) ? Outcome.routed : refusedOutcome
+    // A queue may drop the message at once, when others are still to get it.
+    arrival.hold()
     let outcome: number = Outcome.routed
     for (let i = 0; i < queues.length; i++)
-      if (!(queues[i] as Queue).publish(arrival)) outcome |= Outcome.refused
+      if (!(queues[i] as Queue).publish(arrival)) outcome = refusedOutcome
+    arrival.letGo()
     return outcome
   }
 

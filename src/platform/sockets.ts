@@ -8,13 +8,23 @@
  * (`onread`) only for sockets made from a handle, hence the hand-over in `adopt`.
  */
 import net from 'node:net'
+import { Stage, type Turn, type TurnParty } from './turn.js'
 
-/** One read takes at most this many bytes: also the share of a connection in one turn. */
-export const readBufferBytes = 256 * 1024
+/** One read takes at most this many bytes. */
+const readBufferBytes = 256 * 1024
+
+/** All sockets together take about this much in a turn: with many busy ones, each gets less. */
+const turnBytes = 1024 * 1024
+
+/** The least that a read may take, however many sockets are busy. */
+const smallestShare = 32 * 1024
 
 /** Who owns a socket hears of it here. */
 export interface SocketOwner {
-  /** Bytes came: `bytes[0..length)`, valid only during the call. */
+  /**
+   * Bytes came: `bytes[0..length)`, valid only during the call. The size of `bytes` is what one
+   * connection may take in this turn.
+   */
   received(bytes: Buffer, length: number): void
   /** All that `write` left behind has gone to the kernel. */
   drained(): void
@@ -67,6 +77,32 @@ export interface SocketListener {
 /** The part of Node's handle that a socket is made from again. */
 type Handle = NonNullable<ConstructorParameters<typeof net.Socket>[0]> & object
 
+/** The buffer that all sockets of a listener read into, as much of it as each may fill at the moment. */
+class ReadBuffer implements TurnParty {
+  /** What the next read of a socket may fill. */
+  share: Buffer
+  readonly #whole = Buffer.allocUnsafeSlow(readBufferBytes)
+  readonly #turn: Turn
+  #reads = 0
+
+  constructor(turn: Turn) {
+    this.#turn = turn
+    this.share = this.#whole
+  }
+
+  /** A socket has read: most read once in a turn, so reads tell how many are busy. */
+  count(): void {
+    if (this.#reads++ === 0) this.#turn.add(Stage.read, this)
+  }
+
+  endTurn(): void {
+    const fair = Math.floor(turnBytes / this.#reads)
+    const bytes = Math.max(smallestShare, Math.min(readBufferBytes, fair))
+    if (bytes !== this.share.length) this.share = this.#whole.subarray(0, bytes)
+    this.#reads = 0
+  }
+}
+
 class NodeSocket implements Socket {
   readonly remoteAddress: string
   readonly remotePort: number
@@ -76,7 +112,7 @@ class NodeSocket implements Socket {
   #owner: SocketOwner | null = null
   #error: Error | null = null
 
-  constructor(accepted: net.Socket, buffer: Buffer) {
+  constructor(accepted: net.Socket, buffer: ReadBuffer) {
     this.remoteAddress = accepted.remoteAddress ?? ''
     this.remotePort = accepted.remotePort ?? 0
     this.localAddress = accepted.localAddress ?? ''
@@ -91,7 +127,7 @@ class NodeSocket implements Socket {
   }
 
   /** Makes the accepted socket anew, reading into the shared buffer. */
-  #adopt(accepted: net.Socket, buffer: Buffer): net.Socket {
+  #adopt(accepted: net.Socket, buffer: ReadBuffer): net.Socket {
     const holder = accepted as unknown as { _handle: Handle | null }
     const handle = holder._handle
     holder._handle = null
@@ -103,8 +139,9 @@ class NodeSocket implements Socket {
       // Every write then ends in 'drain' once nothing is left of it.
       writableHighWaterMark: 1,
       onread: {
-        buffer,
+        buffer: () => buffer.share,
         callback: (length: number, bytes: Uint8Array) => {
+          buffer.count()
           this.#owner?.received(bytes as Buffer, length)
           return true
         },
@@ -152,10 +189,11 @@ class NodeSocket implements Socket {
  */
 export function listen(
   options: ListenOptions,
+  turn: Turn,
   accept: (socket: Socket) => void,
   failed: (error: Error) => void,
 ): Promise<SocketListener> {
-  const buffer = Buffer.allocUnsafeSlow(readBufferBytes)
+  const buffer = new ReadBuffer(turn)
   const server = net.createServer(
     {
       pauseOnConnect: true,

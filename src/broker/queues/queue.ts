@@ -53,8 +53,8 @@ export interface QueueDeclaration {
 }
 
 /** A backlog gives out at most this much in one turn, so that others get their share. */
-const deliveriesPerTurn = 4096
-const bytesPerTurn = 2 * 1024 * 1024
+const deliveriesPerTurn = 2048
+const bytesPerTurn = 512 * 1024
 
 /** Messages that expire or are thrown away in one go: about a millisecond's work. */
 const removalsPerTurn = 4096
@@ -174,7 +174,8 @@ export class Queue implements TurnParty {
     take: (message: Message, slot: number, deadline: number, returns: number) => void,
   ): boolean {
     this.used()
-    const level = this.#live()
+    // However much has expired: an answer that the queue is empty must be true.
+    const level = this.#live(Number.POSITIVE_INFINITY)
     if (level === null) return false
     const { slot, deadline, returns } = level
     this.#look(slot)
@@ -243,7 +244,7 @@ export class Queue implements TurnParty {
     for (let i = 0; i < deliveriesPerTurn && bytes < bytesPerTurn; i++) {
       const consumer = this.consumers.next()
       if (consumer === null) break
-      const level = this.#live()
+      const level = this.#live(removalsPerTurn)
       if (level === null) break
       const { slot, deadline, returns } = level
       this.#look(slot)
@@ -283,13 +284,13 @@ export class Queue implements TurnParty {
     return null
   }
 
-  /** The same, once what has expired in front of it is out of the way; null also while too much expires at once. */
-  #live(): Ready | null {
+  /** The same, once what has expired in front of it is out of the way; null also if that is more than `most`. */
+  #live(most: number): Ready | null {
     let level = this.#head()
     if (!this.#timed || level === null || level.deadline === 0) return level
     const now = this.#host.clock.monotonicMs()
     for (let i = 0; level !== null && level.deadline !== 0 && level.deadline <= now; i++) {
-      if (i === removalsPerTurn) return null
+      if (i === most) return null
       this.#remove(level, 'expired')
       level = this.#head()
     }
@@ -349,7 +350,7 @@ export class Queue implements TurnParty {
   }
 
   #expireHead(): void {
-    this.#live()
+    this.#live(removalsPerTurn)
     this.#watchHead()
   }
 
