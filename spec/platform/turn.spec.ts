@@ -64,3 +64,28 @@ t.test('a party that throws is reported and keeps nobody else from its turn', as
   end()
   t.equal(ran, 3, 'the turns go on')
 })
+
+t.test('deliveries that take too long go on first in the next turn', async t => {
+  const deferred: (() => void)[] = []
+  let now = 0
+  const turn = new Turn(
+    task => deferred.push(task),
+    error => t.fail(String(error)),
+    () => now,
+  )
+  const ran: string[] = []
+  const slow = (name: string) => ({
+    endTurn: () => {
+      ran.push(name)
+      now += 4
+    },
+  })
+  for (const name of ['a', 'b', 'c']) turn.add(Stage.deliver, slow(name))
+  turn.add(Stage.flush, { endTurn: () => ran.push('flush') })
+  deferred.shift()?.()
+  t.strictSame(ran, ['a', 'b', 'flush'])
+  turn.add(Stage.deliver, slow('d'))
+  deferred.shift()?.()
+  t.strictSame(ran, ['a', 'b', 'flush', 'c', 'd'])
+  t.equal(deferred.length, 0)
+})

@@ -8,6 +8,9 @@ import { ChannelConsumer, GetSource } from './consumer.js'
 import type { Handlers } from './handlers.js'
 import { Settlement } from './unacked.js'
 
+/** What only consumers of streams may ask for. */
+const streamArguments = ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered']
+
 export const basicHandlers: Handlers = {
   'basic.qos': (channel, { prefetchSize, prefetchCount, global }) => {
     if (prefetchSize !== 0)
@@ -42,6 +45,12 @@ export const basicHandlers: Handlers = {
     const queue = channel.queue(args.queue)
     const name = queueIn(channel.vhost.name, queue.name)
     const priority = priorityOf(args.arguments, name)
+    const foreign = args.arguments.find(({ key }) => streamArguments.includes(key))
+    if (foreign !== undefined)
+      throw new AmqpError(
+        'PRECONDITION_FAILED',
+        `invalid arg '${foreign.key}' for ${name} of queue type rabbit_classic_queue`,
+      )
     const { exclusive: taken, count } = queue.consumers
     if (taken || (args.exclusive && (count > 0 || queue.settings.singleActiveConsumer)))
       throw new AmqpError('ACCESS_REFUSED', `${name} in exclusive use`)

@@ -3,17 +3,18 @@
  * the close that the client gets. It gives way to others: one that has sent its share of a turn
  * is read on in the next, and one that does not read its output is not read from either.
  */
-import type { AlarmListener, Alarms } from '../broker/alarms.js'
+import type { Alarms } from '../broker/alarms.js'
 import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
 import type { Vhost } from '../broker/vhost.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
 import { Stage } from '../platform/turn.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
-import { Frame, FrameParser, unexpectedFrame, unknownFrame } from '../wire/frame-parser.js'
+import { checkType, Frame, FrameParser, unexpectedFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError, replies } from '../wire/replies.js'
+import { Blocking } from './blocking.js'
 import { Channel, notAMethod } from './channel.js'
 import { asAmqpError, closeFrame } from './closing.js'
 import {
@@ -37,6 +38,10 @@ const lingerMs = 3000
 /** As above for a connection that ends as it should: the heartbeat, but no more than this. */
 const patienceSecondsMax = 30
 
+/** One connection's frames get this much of a turn, looked at every so many frames. */
+const parseMs = 4
+const framesPerLook = 32
+
 /** With this much output unread, a connection is not read from. */
 const unsentMax = 4 * 1024 * 1024
 
@@ -51,9 +56,7 @@ export interface ConnectionHost {
 
 const methodOpen = 0x0014000a
 
-export class Connection
-  implements SocketOwner, Congestion, AlarmListener, HandshakeHost, Watched, Owner
-{
+export class Connection implements SocketOwner, Congestion, HandshakeHost, Watched, Owner {
   readonly settings: ProtocolSettings
   readonly writer: FrameWriter
   /** How the log names it: peer -> own address. */
@@ -64,6 +67,7 @@ export class Connection
   readonly #socket: Socket
   readonly #host: ConnectionHost
   readonly #intake: Intake
+  readonly #blocking: Blocking
   readonly #parser = new FrameParser(firstFrameMax)
   readonly #handshake: Handshake
   readonly #channels = new Map<number, Channel>()
@@ -74,8 +78,6 @@ export class Connection
   #cancelTimer: (() => void) | null = null
   /** Input that came before an alarm stopped us, and is taken up after it. */
   #held: Buffer | null = null
-  /** connection.blocked has been sent. */
-  #blocked = false
   /** Queues that end with this connection. */
   readonly #exclusiveQueues = new Set<Queue>()
 
@@ -87,12 +89,12 @@ export class Connection
     this.name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
     this.writer = new FrameWriter(broker.chunks, broker.world.turn, socket, this)
     this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
+    this.#blocking = new Blocking(broker.alarms, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
       this.#log.error({ conn: this.name }, `handshake timeout on ${this.name}`)
       socket.destroy()
     })
-    broker.alarms.listeners.add(this)
     socket.attach(this)
   }
 
@@ -187,7 +189,11 @@ export class Connection
   }
 
   closed(): void {
-    this.#teardown()
+    try {
+      this.#teardown()
+    } catch (error) {
+      this.#log.error({ conn: this.name, err: error }, 'a connection could not be taken down')
+    }
     this.#state = 'closed'
     this.#cancelTimer?.()
     this.writer.close()
@@ -224,23 +230,9 @@ export class Connection
     this.#socket.destroy()
   }
 
-  // --- alarms
-
   /** A publish came while an alarm is set: nothing more is read until it is cleared. */
   blockPublisher(): void {
-    if (this.#state !== 'running') return
-    this.#intake.pause(Pause.alarm)
-    if (this.#blocked) return
-    this.#blocked = true
-    if (this.can('connection.blocked'))
-      this.send(0, 'connection.blocked', { reason: this.alarms.reason })
-  }
-
-  alarmsChanged(): void {
-    if (this.alarms.active || !this.#blocked) return
-    this.#blocked = false
-    if (this.can('connection.blocked')) this.send(0, 'connection.unblocked', {})
-    this.#intake.resume(Pause.alarm)
+    if (this.#state === 'running') this.#blocking.block()
   }
 
   // ---
@@ -286,8 +278,13 @@ export class Connection
     }
     const parser = this.#parser
     parser.feed(bytes, start, end)
-    while (this.#state !== 'deaf' && this.#state !== 'closed') {
-      if (this.#intake.pausedFor(Pause.alarm)) {
+    const { clock } = this.#broker.world
+    const deadline = clock.monotonicMs() + parseMs
+    for (let frames = 1; this.#state !== 'deaf' && this.#state !== 'closed'; frames++) {
+      // Bytes do not tell what they cost: a fanout to ten thousand queues is a small frame.
+      const late = frames % framesPerLook === 0 && clock.monotonicMs() > deadline
+      if (late) this.#intake.pause(Pause.turn)
+      if (late || this.#intake.pausedFor(Pause.alarm)) {
         this.#held = Buffer.from(parser.chunk.subarray(parser.at, parser.limit))
         return
       }
@@ -471,7 +468,7 @@ export class Connection
   #teardown(): void {
     this.#heartbeat?.stop()
     this.#heartbeat = null
-    this.#broker.alarms.listeners.delete(this)
+    this.#blocking.stop()
     for (const channel of [...this.#channels.values()]) channel.close(() => this.forget(channel))
     const { vhost } = this.#handshake
     for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
@@ -496,12 +493,4 @@ function isSoft(error: unknown): boolean {
 function methodIdOf(frame: FrameParser): number {
   const isMethod = frame.type === Frame.method && frame.end - frame.start >= 4
   return isMethod ? frame.bytes.readUInt32BE(frame.start) : 0
-}
-
-/** Refuses frames of types that do not exist, and heartbeats where there can be none. */
-function checkType(frame: FrameParser): void {
-  const { type } = frame
-  if (type === Frame.method || type === Frame.header || type === Frame.body) return
-  if (type !== Frame.heartbeat || frame.end > frame.start) throw unknownFrame(frame)
-  if (frame.channel !== 0) throw unexpectedFrame(frame)
 }

@@ -29,10 +29,7 @@ export class Intake implements TurnParty {
   count(bytes: number, share: number): void {
     this.bytesReceived += bytes
     this.#turnBytes += bytes
-    if (!this.#waitsForTurn) {
-      this.#waitsForTurn = true
-      this.#turn.add(Stage.read, this)
-    }
+    this.#awaitTurn()
     if (this.#turnBytes >= share) this.pause(Pause.turn)
   }
 
@@ -45,6 +42,7 @@ export class Intake implements TurnParty {
   }
 
   pause(reason: number): void {
+    if (reason === Pause.turn) this.#awaitTurn()
     if (this.#reasons === 0) this.#socket.pause()
     this.#reasons |= reason
   }
@@ -62,5 +60,11 @@ export class Intake implements TurnParty {
     this.#waitsForTurn = false
     this.#turnBytes = 0
     this.resume(Pause.turn)
+  }
+
+  #awaitTurn(): void {
+    if (this.#waitsForTurn) return
+    this.#waitsForTurn = true
+    this.#turn.add(Stage.read, this)
   }
 }

@@ -8,6 +8,9 @@
 export const Stage = { deliver: 0, confirm: 1, flush: 2, read: 3 } as const
 export type Stage = (typeof Stage)[keyof typeof Stage]
 
+/** What waits to be delivered gets this much of a turn; the rest goes first in the next one. */
+const deliverMs = 5
+
 /** Somebody with work to do at the end of a turn; keeps its own flag of whether it waits already. */
 export interface TurnParty {
   endTurn(stage: Stage): void
@@ -19,12 +22,21 @@ export class Turn {
   #scheduled = false
   readonly #defer: (task: () => void) => void
   readonly #failed: (error: unknown) => void
+  readonly #now: () => number
   readonly #run = () => this.run()
 
-  /** `defer` runs a task after the input that is at hand; `failed` hears of a party that threw. */
-  constructor(defer: (task: () => void) => void, failed: (error: unknown) => void) {
+  /**
+   * `defer` runs a task after the input that is at hand; `failed` hears of a party that threw;
+   * `now` tells milliseconds.
+   */
+  constructor(
+    defer: (task: () => void) => void,
+    failed: (error: unknown) => void,
+    now: () => number = () => 0,
+  ) {
     this.#defer = defer
     this.#failed = failed
+    this.#now = now
   }
 
   /** Asks for one call of `party.endTurn(stage)`; from within that stage: in the next turn. */
@@ -43,7 +55,12 @@ export class Turn {
       const parties = this.#waiting[stage] as TurnParty[]
       if (parties.length === 0) continue
       this.#waiting[stage] = this.#spare
+      const end = stage === Stage.deliver ? this.#now() + deliverMs : Number.POSITIVE_INFINITY
       for (let i = 0; i < parties.length; i++) {
+        if (i > 0 && stage === Stage.deliver && this.#now() > end) {
+          this.#waiting[stage] = parties.slice(i).concat(this.#spare)
+          break
+        }
         try {
           ;(parties[i] as TurnParty).endTurn(stage as Stage)
         } catch (error) {

@@ -13,12 +13,15 @@ export interface World {
 
 /** The real world: the machine's time, randomness and event loop. */
 export function systemWorld(log: Logger): World {
+  const clock = new SystemClock()
   return {
-    clock: new SystemClock(),
+    clock,
     log,
     random: systemRandom,
-    turn: new Turn(setImmediate, error =>
-      log.error({ err: error }, 'work at the end of a turn failed'),
+    turn: new Turn(
+      setImmediate,
+      error => log.error({ err: error }, 'work at the end of a turn failed'),
+      () => clock.monotonicMs(),
     ),
   }
 }

@@ -16,6 +16,8 @@
  */
 import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
 
+const nothing = Buffer.alloc(0)
+
 const pageSlots = 4096
 const pageShift = 12
 const pageMask = pageSlots - 1
@@ -104,7 +106,7 @@ export class MessageTable {
   count = 0
 
   /** Where `locate` found the message: `bytes[start..end)`, and the parts of a large body. */
-  bytes: Buffer = Buffer.alloc(0)
+  bytes: Buffer = nothing
   start = 0
   end = 0
   parts: readonly Buffer[] | null = null
@@ -324,6 +326,8 @@ export class MessageTable {
       this.#pool.give(chunk.bytes)
     } else {
       this.chunkBytes -= held
+      this.bytes = nothing
+      this.parts = null
     }
   }
 

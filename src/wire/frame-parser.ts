@@ -30,6 +30,14 @@ export function unknownFrame(frame: FrameParser): AmqpError {
   return new AmqpError('FRAME_ERROR', `type ${frame.type}, ${octets}: unknown_frame`, 0)
 }
 
+/** Refuses frames of types that do not exist, and heartbeats where there can be none. */
+export function checkType(frame: FrameParser): void {
+  const { type } = frame
+  if (type === Frame.method || type === Frame.header || type === Frame.body) return
+  if (type !== Frame.heartbeat || frame.end > frame.start) throw unknownFrame(frame)
+  if (frame.channel !== 0) throw unexpectedFrame(frame)
+}
+
 /** What is wrong with a frame that cannot come on its channel. */
 export function unexpectedFrame(frame: FrameParser): AmqpError {
   const octets = printSnippet(frame.bytes.subarray(frame.start, frame.end))

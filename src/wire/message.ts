@@ -56,6 +56,12 @@ export class Message {
     this.parts = other.parts
   }
 
+  /** Points at nothing, so that the memory of a message that is gone is not held. */
+  clear(): void {
+    this.bytes = nothing
+    this.parts = null
+  }
+
   /** Where exchange and routing key end, together the address of the message. */
   get addressEnd(): number {
     return this.header - publishTailBytes

@@ -34,6 +34,9 @@ export abstract class Consumer implements RingMember<Consumer> {
   abstract cancelled(): void
 }
 
+/** Priorities without a willing consumer are forgotten beyond so many. */
+const levelsKept = 8
+
 interface Level {
   readonly priority: number
   readonly ring: Ring<Consumer>
@@ -45,7 +48,7 @@ export class Consumers {
   /** All of them, in the order in which they came. */
   readonly all = new Set<Consumer>()
   /** Highest priority first. */
-  readonly #levels: Level[] = []
+  #levels: Level[] = []
 
   constructor(single: boolean) {
     this.#single = single
@@ -106,6 +109,8 @@ export class Consumers {
     if (!consumer.ready) return
     consumer.ready = false
     this.#ring(consumer.priority).leave(consumer)
+    if (this.#levels.length > levelsKept)
+      this.#levels = this.#levels.filter(({ ring }) => ring.head !== null)
   }
 
   #ring(priority: number): Ring<Consumer> {

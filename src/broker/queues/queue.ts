@@ -149,6 +149,7 @@ export class Queue implements TurnParty {
     this.#levelFor(this.#host.messages.priority(slot)).giveBack(slot, deadline, returns + 1)
     this.#look(slot)
     this.#entered(this.#view.bodySize, deadline)
+    this.#view.clear()
     if (this.#limited) this.#dropExcess()
   }
 
@@ -187,6 +188,7 @@ export class Queue implements TurnParty {
       this.unackedCount++
       take(this.#view, slot, deadline, returns)
     }
+    this.#view.clear()
     this.#watchHead()
     return true
   }
@@ -259,6 +261,7 @@ export class Queue implements TurnParty {
       }
       this.consumers.turn(consumer)
     }
+    this.#view.clear()
     this.#watchHead()
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
   }
@@ -378,13 +381,13 @@ export class Queue implements TurnParty {
   }
 
   #throwAway(): void {
+    this.#host.deadlines.clear(this.#expiry)
     if (this.readyCount === 0) return
     const disposal = new Disposal(this.#levels, this.#host.messages, this.#host.turn)
     this.#levels = this.#emptyLevels()
     this.readyCount = 0
     this.readyBytes = 0
     this.#timed = false
-    this.#host.deadlines.clear(this.#expiry)
     disposal.endTurn()
   }
 }
