@@ -350,6 +350,21 @@ t.test('more addresses than routes are kept are all routed right', async t => {
         t.fail(`k${i} in round ${round}`)
 })
 
+t.test('a chain of auto-delete exchanges of any length goes with the queue at its end', async t => {
+  const bench = new VhostBench()
+  const { vhost } = bench
+  const before = vhost.exchanges.size
+  const links = 20_000
+  for (let i = 0; i < links; i++) {
+    bench.declareExchange(`e${i}`, 'fanout', { autoDelete: true })
+    if (i > 0) vhost.bind(`e${i - 1}`, { kind: 'exchange', name: `e${i}` }, '', [], owner)
+  }
+  const queue = bench.declareQueue('q')
+  bench.bind(`e${links - 1}`, 'q')
+  vhost.removeQueue(queue)
+  t.equal(vhost.exchanges.size, before)
+})
+
 function messageTo(address: { readonly exchange?: string; readonly routingKey?: string }) {
   return messageAt(contentOf(address))
 }

@@ -237,7 +237,7 @@ export class Vhost implements QueueHost {
     if (exchange === undefined) return
     if (ifUnused && exchange.bindings.size > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${exchangeIn(this.name, name)} in use`)
-    this.#removeExchange(exchange)
+    this.#removeExchanges([exchange])
   }
 
   // --- queues
@@ -309,8 +309,7 @@ export class Vhost implements QueueHost {
     if (queue.deleted) return
     queue.owner?.disowns(queue)
     this.queues.delete(queue.name)
-    for (const binding of [...queue.bindings]) this.#removeBinding(binding)
-    this.router.changed()
+    this.#removeBindings(queue.bindings)
     queue.end()
   }
 
@@ -366,7 +365,7 @@ export class Vhost implements QueueHost {
     const binding = exchange?.bindings.get(bindingIdentity(destination.kind, name, key, table))
     if (binding === undefined) return
     if (destination.kind === 'queue') this.queue(name, connection)
-    this.#removeBinding(binding)
+    this.#removeBindings([binding])
   }
 
   // ---
@@ -379,25 +378,33 @@ export class Vhost implements QueueHost {
     return exchange
   }
 
-  #removeExchange(exchange: Exchange): void {
-    if (exchange.deleted) return
-    exchange.deleted = true
-    this.exchanges.delete(exchange.name)
-    for (const binding of [...exchange.bindings.values(), ...exchange.inbound])
-      this.#removeBinding(binding)
+  #removeBindings(bindings: Iterable<Binding>): void {
+    const unused: Exchange[] = []
+    for (const binding of bindings) this.#removeBinding(binding, unused)
+    this.#removeExchanges(unused)
+  }
+
+  /** Removes exchanges, and those that become unused by it: a chain of any length, so without recursion. */
+  #removeExchanges(exchanges: Exchange[]): void {
+    for (const exchange of exchanges) {
+      if (exchange.deleted) continue
+      exchange.deleted = true
+      this.exchanges.delete(exchange.name)
+      for (const binding of exchange.bindings.values()) this.#removeBinding(binding, exchanges)
+      for (const binding of exchange.inbound) this.#removeBinding(binding, exchanges)
+    }
     this.router.changed()
   }
 
-  /** Takes a binding away, and with the last of its source an auto-delete exchange. */
-  #removeBinding(binding: Binding): void {
+  /** Takes a binding away; an auto-delete exchange that lost its last one joins `unused`. */
+  #removeBinding(binding: Binding, unused: Exchange[]): void {
     const { source, destination, key } = binding
     const kind = destination instanceof Exchange ? 'exchange' : 'queue'
     source.bindings.delete(bindingIdentity(kind, destination.name, key, binding.arguments))
     source.remove(binding)
     if (destination instanceof Exchange) destination.inbound.delete(binding)
     else destination.bindings.delete(binding)
-    this.router.changed()
-    if (source.autoDelete && source.bindings.size === 0) this.#removeExchange(source)
+    if (source.autoDelete && source.bindings.size === 0) unused.push(source)
   }
 
   #destination(destination: Destination, connection: Owner): Queue | Exchange {
