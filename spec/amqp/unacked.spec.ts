@@ -183,3 +183,23 @@ t.test('pages are used again: a million deliveries need no more memory than one'
   t.ok(process.memoryUsage().arrayBuffers - arrayBuffers < 64 * 1024)
   t.equal(unacked.count, 1)
 })
+
+t.test('one delivery that is never settled keeps its own page and no other', async t => {
+  const unacked = new Unacked()
+  const log: Settled[] = []
+  const source: DeliverySource = { settle: () => {} }
+  unacked.push(1, 1, sourceOf(1, log), 0, 0)
+  const round = (from: number, count: number) => {
+    for (let tag = from; tag < from + count; tag++) {
+      unacked.push(tag, tag, source, 0, 0)
+      unacked.settle(tag, false, Settlement.complete)
+    }
+  }
+  round(2, 10_000)
+  const { arrayBuffers } = process.memoryUsage()
+  round(10_002, 1_000_000)
+  t.ok(process.memoryUsage().arrayBuffers - arrayBuffers < 64 * 1024)
+  t.equal(unacked.count, 1)
+  t.ok(unacked.settle(1, false, Settlement.requeue))
+  t.equal(log.length, 1)
+})

@@ -1,7 +1,7 @@
 /**
  * The deliveries of a channel that are not settled, in the order of their tags: which message it
  * was and who took it. Pages of numbers, no object per delivery. A settled delivery leaves a gap,
- * which goes when everything before it is settled too.
+ * which goes with its page when everything on it is settled, wherever the page stands.
  */
 
 /** What a client says of a delivery: done, back to the queue, or not wanted. */
@@ -19,6 +19,8 @@ const pageEntries = 256
 /** The slot of a delivery that is settled. */
 const settled = -1
 
+const everyTag = Number.POSITIVE_INFINITY
+
 class Page {
   readonly tags = new Float64Array(pageEntries)
   readonly slots = new Int32Array(pageEntries)
@@ -28,25 +30,81 @@ class Page {
   deadlines: Float64Array | null = null
   /** Settlements that wait for tx.commit; only in transactions. */
   held: Uint8Array | null = null
+  /** Its entries are `[0, end)`, and all before `first` are settled. */
+  first = 0
+  end = 0
+  /** Entries not settled. */
+  live = 0
+
+  tag(place: number): number {
+    return this.tags[place] as number
+  }
+
+  unsettled(place: number): boolean {
+    return this.slots[place] !== settled
+  }
+
+  /** Unsettled, and not to be settled by the transaction either. */
+  outstanding(place: number): boolean {
+    return this.unsettled(place) && (this.held === null || this.held[place] === 0)
+  }
+
+  /** The place of a tag, -1 if it is not here. */
+  find(tag: number): number {
+    // Without deliveries that need no acknowledgement in between, tags follow each other.
+    const guess = tag - this.tag(0)
+    if (guess < 0) return -1
+    if (guess < this.end && this.tags[guess] === tag) return guess
+    let low = 0
+    let high = this.end - 1
+    while (low <= high) {
+      const middle = (low + high) >> 1
+      const found = this.tag(middle)
+      if (found === tag) return middle
+      if (found < tag) low = middle + 1
+      else high = middle - 1
+    }
+    return -1
+  }
+
+  hold(place: number, settlement: Settlement): void {
+    this.held ??= new Uint8Array(pageEntries)
+    this.held[place] = settlement
+  }
+
+  /** Settles an entry that is not settled. */
+  settle(place: number, settlement: Settlement): void {
+    const slot = this.slots[place] as number
+    const source = this.sources[place] as DeliverySource
+    const deadline = this.deadlines === null ? 0 : (this.deadlines[place] as number)
+    this.slots[place] = settled
+    this.sources[place] = null
+    this.live--
+    while (this.first < this.end && this.slots[this.first] === settled) this.first++
+    source.settle(settlement, slot, deadline, this.returns[place] as number)
+  }
+
+  /** Empty, to be filled again. */
+  clear(): void {
+    this.first = 0
+    this.end = 0
+    // After every tag that there is.
+    this.tags[0] = Number.POSITIVE_INFINITY
+  }
 }
 
 export class Unacked {
-  #pages: Page[] = []
+  /** The last one is being filled; on every other one something is unsettled. */
+  readonly #pages: Page[] = []
   #spare: Page | null = null
-  /** Entries are numbered from the first page on: `[#first, #end)`. */
-  #first = 0
-  #end = 0
   /** Deliveries not settled. */
   count = 0
 
   /** A delivery went out; tags only ever rise. */
   push(tag: number, slot: number, source: DeliverySource, deadline: number, returns: number): void {
-    const place = this.#end & (pageEntries - 1)
-    if (place === 0 && this.#end === this.#pages.length * pageEntries) {
-      this.#pages.push(this.#spare ?? new Page())
-      this.#spare = null
-    }
-    const page = this.#pages[this.#pages.length - 1] as Page
+    const last = this.#pages[this.#pages.length - 1]
+    const page = last === undefined || last.end === pageEntries ? this.#addPage() : last
+    const place = page.end++
     page.tags[place] = tag
     page.slots[place] = slot
     page.returns[place] = returns
@@ -54,7 +112,7 @@ export class Unacked {
     if (deadline !== 0) page.deadlines ??= new Float64Array(pageEntries)
     if (page.deadlines !== null) page.deadlines[place] = deadline
     if (page.held !== null) page.held[place] = 0
-    this.#end++
+    page.live++
     this.count++
   }
 
@@ -63,37 +121,59 @@ export class Unacked {
    * False: no such delivery is outstanding, and nothing has been done.
    */
   settle(tag: number, multiple: boolean, settlement: Settlement): boolean {
-    const last = this.#last(tag, multiple)
-    if (last < -1) return false
-    for (let entry = multiple ? this.#first : last; entry <= last; entry++)
-      this.#settle(entry, settlement)
-    this.#trim()
+    if (multiple && tag === 0) {
+      this.#settleUpTo(everyTag, settlement, Number.POSITIVE_INFINITY, false)
+      return true
+    }
+    const index = this.#pageOf(tag)
+    const page = this.#pages[index]
+    const place = page === undefined ? -1 : page.find(tag)
+    if (page === undefined || place < 0 || !page.outstanding(place)) return false
+    if (multiple) {
+      this.#settleUpTo(tag, settlement, Number.POSITIVE_INFINITY, false)
+      return true
+    }
+    this.count--
+    page.settle(place, settlement)
+    if (page.live === 0) this.#free(index)
     return true
   }
 
   /** Like `settle`, but only notes what `commit` is to do. */
   hold(tag: number, multiple: boolean, settlement: Settlement): boolean {
-    const last = this.#last(tag, multiple)
-    if (last < -1) return false
-    for (let entry = multiple ? this.#first : last; entry <= last; entry++)
-      if (this.#outstanding(entry)) {
-        const page = this.#page(entry)
-        page.held ??= new Uint8Array(pageEntries)
-        page.held[entry & (pageEntries - 1)] = settlement
+    if (!multiple || tag !== 0) {
+      const page = this.#pages[this.#pageOf(tag)]
+      const place = page === undefined ? -1 : page.find(tag)
+      if (page === undefined || place < 0 || !page.outstanding(place)) return false
+      if (!multiple) {
+        page.hold(place, settlement)
+        return true
+      }
+    }
+    const upTo = tag === 0 ? everyTag : tag
+    for (const page of this.#pages)
+      for (let place = page.first; place < page.end; place++) {
+        if (page.tag(place) > upTo) return true
+        if (page.outstanding(place)) page.hold(place, settlement)
       }
     return true
   }
 
   /** Does what was held. */
   commit(): void {
-    for (let entry = this.#first; entry < this.#end; entry++) {
-      const page = this.#page(entry)
-      const settlement = page.held?.[entry & (pageEntries - 1)] ?? 0
-      if (settlement === 0) continue
-      ;(page.held as Uint8Array)[entry & (pageEntries - 1)] = 0
-      this.#settle(entry, settlement as Settlement)
+    for (let index = 0; index < this.#pages.length; index++) {
+      const page = this.#pages[index] as Page
+      const { held } = page
+      if (held === null) continue
+      page.held = null
+      for (let place = page.first; place < page.end; place++) {
+        const settlement = held[place] as Settlement | 0
+        if (settlement === 0 || !page.unsettled(place)) continue
+        this.count--
+        page.settle(place, settlement)
+      }
+      if (page.live === 0 && this.#free(index)) index--
     }
-    this.#trim()
   }
 
   /** Forgets what was held. */
@@ -103,93 +183,57 @@ export class Unacked {
 
   /** Returns up to `most` deliveries to their queues, oldest first, those with a held settlement too unless they are to be kept. False: there are more. */
   giveBack(most: number, keepHeld: boolean): boolean {
+    return this.#settleUpTo(everyTag, Settlement.requeue, most, !keepHeld)
+  }
+
+  /** Settles up to `most` deliveries up to a tag, oldest first. False: there are more. */
+  #settleUpTo(tag: number, settlement: Settlement, most: number, heldToo: boolean): boolean {
     let left = most
-    for (let entry = this.#first; entry < this.#end; entry++) {
-      if (keepHeld ? !this.#outstanding(entry) : !this.#unsettled(entry)) continue
-      if (left-- === 0) {
-        this.#trim()
-        return false
+    for (let index = 0; index < this.#pages.length; index++) {
+      const page = this.#pages[index] as Page
+      for (let place = page.first; place < page.end; place++) {
+        if (page.tag(place) > tag) return true
+        if (heldToo ? !page.unsettled(place) : !page.outstanding(place)) continue
+        if (left-- === 0) return false
+        this.count--
+        page.settle(place, settlement)
       }
-      this.#settle(entry, Settlement.requeue)
+      if (page.live === 0 && this.#free(index)) index--
     }
-    this.#trim()
     return true
   }
 
-  /** The entry up to which a settlement goes: -1 for none at all, -2 if the tag is not outstanding. */
-  #last(tag: number, multiple: boolean): number {
-    if (tag === 0 && multiple) return this.#end - 1
-    const entry = this.#find(tag)
-    return entry >= 0 && this.#outstanding(entry) ? entry : -2
-  }
-
-  #page(entry: number): Page {
-    return this.#pages[entry >>> 8] as Page
-  }
-
-  #tag(entry: number): number {
-    return this.#page(entry).tags[entry & (pageEntries - 1)] as number
-  }
-
-  #unsettled(entry: number): boolean {
-    return this.#page(entry).slots[entry & (pageEntries - 1)] !== settled
-  }
-
-  /** Unsettled, and not to be settled by the transaction either. */
-  #outstanding(entry: number): boolean {
-    const held = this.#page(entry).held
-    return this.#unsettled(entry) && (held === null || held[entry & (pageEntries - 1)] === 0)
-  }
-
-  #find(tag: number): number {
-    if (this.#first === this.#end) return -1
-    let low = this.#first
-    let high = this.#end - 1
-    // Without deliveries that need no acknowledgement in between, tags follow each other.
-    const guess = low + tag - this.#tag(low)
-    if (guess >= low && guess <= high && this.#tag(guess) === tag) return guess
-    while (low <= high) {
-      const middle = (low + high) >> 1
-      const found = this.#tag(middle)
-      if (found === tag) return middle
-      if (found < tag) low = middle + 1
+  /** Which page has a tag, if any has. */
+  #pageOf(tag: number): number {
+    const pages = this.#pages
+    if (pages.length < 2 || tag < (pages[1] as Page).tag(0)) return 0
+    let low = 1
+    let high = pages.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if ((pages[middle] as Page).tag(0) <= tag) low = middle
       else high = middle - 1
     }
-    return -1
+    return low
   }
 
-  #settle(entry: number, settlement: Settlement): void {
-    const page = this.#page(entry)
-    const place = entry & (pageEntries - 1)
-    const slot = page.slots[place] as number
-    if (
-      slot === settled ||
-      (page.held !== null && page.held[place] !== 0 && settlement !== Settlement.requeue)
-    )
-      return
-    page.slots[place] = settled
-    const source = page.sources[place] as DeliverySource
-    page.sources[place] = null
-    this.count--
-    const deadline = page.deadlines === null ? 0 : (page.deadlines[place] as number)
-    source.settle(settlement, slot, deadline, page.returns[place] as number)
+  #addPage(): Page {
+    const page = this.#spare ?? new Page()
+    this.#spare = null
+    this.#pages.push(page)
+    return page
   }
 
-  /** Lets go of the gaps in front. */
-  #trim(): void {
-    while (this.#first < this.#end && !this.#unsettled(this.#first)) {
-      this.#first++
-      if (this.#first < pageEntries && this.#first < this.#end) continue
-      const page = this.#pages.shift() as Page
-      page.deadlines = null
-      page.held = null
-      this.#spare = page
-      this.#end -= pageEntries
-      this.#first -= pageEntries
-      if (this.#pages.length === 0) {
-        this.#first = 0
-        this.#end = 0
-      }
-    }
+  /** Lets go of a page with nothing unsettled; false: it is the last, and stays. */
+  #free(index: number): boolean {
+    const page = this.#pages[index] as Page
+    page.clear()
+    if (index === this.#pages.length - 1) return false
+    page.deadlines = null
+    page.held = null
+    this.#spare = page
+    if (index === 0) this.#pages.shift()
+    else this.#pages.splice(index, 1)
+    return true
   }
 }
