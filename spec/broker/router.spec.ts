@@ -5,6 +5,7 @@ import t from 'tap'
 import type { Route } from '../../src/broker/router.js'
 import type { Destination } from '../../src/broker/vhost.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
+import { allocationsOf } from '../support/allocations.js'
 import { contentOf, messageAt } from '../support/messages.js'
 import { owner, VhostBench } from '../support/vhosts.js'
 
@@ -364,6 +365,35 @@ t.test('a chain of auto-delete exchanges of any length goes with the queue at it
   vhost.removeQueue(queue)
   t.equal(vhost.exchanges.size, before)
 })
+
+t.test(
+  'removing what has many bindings costs little for each, and forgets routes once',
+  async t => {
+    const remove: Record<string, (bench: VhostBench) => void> = {
+      queue: ({ vhost }) => vhost.removeQueue(vhost.queue('q', owner)),
+      exchange: ({ vhost }) => vhost.deleteExchange('x', false),
+    }
+    for (const [what, removed] of Object.entries(remove)) {
+      const bench = new VhostBench()
+      const { router } = bench.vhost
+      bench.declareQueue('q')
+      bench.declareExchange('x', 'direct')
+      for (let i = 0; i < 100; i++) bench.bind('x', 'q', `k${i}`)
+      let changes = 0
+      const changed = router.changed.bind(router)
+      router.changed = () => {
+        changes++
+        changed()
+      }
+      t.strictSame(
+        allocationsOf(() => removed(bench)),
+        [],
+        `${what}: no identity is made again`,
+      )
+      t.equal(changes, 1, what)
+    }
+  },
+)
 
 function messageTo(address: { readonly exchange?: string; readonly routingKey?: string }) {
   return messageAt(contentOf(address))

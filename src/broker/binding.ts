@@ -4,6 +4,8 @@ import type { Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
 
 export interface Binding {
+  /** Its key among the bindings of its source, made once by `bindingIdentity`. */
+  readonly identity: string
   readonly source: Exchange
   readonly destination: Queue | Exchange
   readonly key: string

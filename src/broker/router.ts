@@ -53,7 +53,7 @@ export class Router {
   /** Forgets all routes: an exchange, a queue or a binding has come or gone. */
   changed(): void {
     this.#generation++
-    this.#routes = []
+    if (this.#routes.length > 0) this.#routes = []
   }
 
   /** The route of a message; `last` is the sender's previous one, most often the same. Throws NOT_FOUND, or FRAME_ERROR for names that are not UTF-8. */

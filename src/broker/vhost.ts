@@ -309,7 +309,10 @@ export class Vhost implements QueueHost {
     if (queue.deleted) return
     queue.owner?.disowns(queue)
     this.queues.delete(queue.name)
-    this.#removeBindings(queue.bindings)
+    const unused: Exchange[] = []
+    this.#unbind(queue.bindings, unused)
+    queue.bindings.clear()
+    this.#removeExchanges(unused)
     queue.end()
   }
 
@@ -340,11 +343,10 @@ export class Vhost implements QueueHost {
     const identity = bindingIdentity(destination.kind, to.name, key, table)
     if (exchange.bindings.has(identity)) return
     exchange.check(key, table)
-    const binding: Binding = { source: exchange, destination: to, key, arguments: table }
+    const binding = { identity, source: exchange, destination: to, key, arguments: table }
     exchange.bindings.set(identity, binding)
     exchange.add(binding)
-    if (to instanceof Exchange) to.inbound.add(binding)
-    else to.bindings.add(binding)
+    inboundOf(to).add(binding)
     this.router.changed()
   }
 
@@ -365,7 +367,10 @@ export class Vhost implements QueueHost {
     const binding = exchange?.bindings.get(bindingIdentity(destination.kind, name, key, table))
     if (binding === undefined) return
     if (destination.kind === 'queue') this.queue(name, connection)
-    this.#removeBindings([binding])
+    inboundOf(binding.destination).delete(binding)
+    const unused: Exchange[] = []
+    this.#unbind([binding], unused)
+    this.#removeExchanges(unused)
   }
 
   // ---
@@ -378,33 +383,29 @@ export class Vhost implements QueueHost {
     return exchange
   }
 
-  #removeBindings(bindings: Iterable<Binding>): void {
-    const unused: Exchange[] = []
-    for (const binding of bindings) this.#removeBinding(binding, unused)
-    this.#removeExchanges(unused)
-  }
-
   /** Removes exchanges, and those that become unused by it: a chain of any length, so without recursion. */
   #removeExchanges(exchanges: Exchange[]): void {
     for (const exchange of exchanges) {
       if (exchange.deleted) continue
       exchange.deleted = true
       this.exchanges.delete(exchange.name)
-      for (const binding of exchange.bindings.values()) this.#removeBinding(binding, exchanges)
-      for (const binding of exchange.inbound) this.#removeBinding(binding, exchanges)
+      for (const binding of exchange.bindings.values())
+        inboundOf(binding.destination).delete(binding)
+      exchange.bindings.clear()
+      this.#unbind(exchange.inbound, exchanges)
+      exchange.inbound.clear()
     }
     this.router.changed()
   }
 
-  /** Takes a binding away; an auto-delete exchange that lost its last one joins `unused`. */
-  #removeBinding(binding: Binding, unused: Exchange[]): void {
-    const { source, destination, key } = binding
-    const kind = destination instanceof Exchange ? 'exchange' : 'queue'
-    source.bindings.delete(bindingIdentity(kind, destination.name, key, binding.arguments))
-    source.remove(binding)
-    if (destination instanceof Exchange) destination.inbound.delete(binding)
-    else destination.bindings.delete(binding)
-    if (source.autoDelete && source.bindings.size === 0) unused.push(source)
+  /** Takes bindings away from their sources; auto-delete exchanges that lost their last one join `unused`. */
+  #unbind(bindings: Iterable<Binding>, unused: Exchange[]): void {
+    for (const binding of bindings) {
+      const { source, identity } = binding
+      source.bindings.delete(identity)
+      source.remove(binding)
+      if (source.autoDelete && source.bindings.size === 0) unused.push(source)
+    }
   }
 
   #destination(destination: Destination, connection: Owner): Queue | Exchange {
@@ -453,6 +454,11 @@ export class Vhost implements QueueHost {
     for (const name of knownArguments)
       compareArgument(what, name, request.arguments, existing.arguments)
   }
+}
+
+/** The bindings in which it is the destination. */
+function inboundOf(destination: Queue | Exchange): Set<Binding> {
+  return destination instanceof Exchange ? destination.inbound : destination.bindings
 }
 
 function compare<T>(what: string, property: string, received: T, current: T): void {
