@@ -188,7 +188,7 @@ export class Channel implements TurnParty {
   selectTransaction(): Transaction {
     if (this.confirms !== null)
       throw new AmqpError('PRECONDITION_FAILED', 'cannot switch from confirm to tx mode')
-    this.transaction ??= new Transaction(this, this.vhost.arrival)
+    this.transaction ??= new Transaction(this)
     return this.transaction
   }
 

@@ -190,13 +190,18 @@ export class Publisher {
       further = this.#lookAtProperties(ownsBytes)
     }
     const { transaction } = this.#channel
-    if (transaction !== null) transaction.publish(route, arrival, further, this.#mandatory)
-    else this.send(route, further, this.#mandatory)
+    if (transaction === null)
+      this.conclude(this.#vhost.publish(route, arrival, further), this.#mandatory)
+    else
+      transaction.publish(
+        route,
+        this.#vhost.router.queuesOf(route, message, further),
+        this.#mandatory,
+      )
   }
 
-  /** Puts the message of the arrival into its queues, and returns or confirms it. False: it was refused. */
-  send(route: Route, furtherKeys: readonly string[] | null, mandatory: boolean): boolean {
-    const outcome = this.#vhost.publish(route, this.#arrival, furtherKeys)
+  /** Returns or confirms the message of the arrival, which is published. False: it was refused. */
+  conclude(outcome: number, mandatory: boolean): boolean {
     const { writer, number, frameMax, confirms } = this.#channel
     if (outcome === Outcome.unroutable && mandatory)
       writeReturn(writer, number, frameMax, noRoute, this.#arrival.message)

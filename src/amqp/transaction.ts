@@ -2,7 +2,7 @@
  * A channel in transaction mode (tx.*): publishes and settlements wait for the commit. Messages
  * are routed when they are published, and enqueued, returned and counted when it comes.
  */
-import type { Arrival } from '../broker/arrival.js'
+import type { Queue } from '../broker/queues/queue.js'
 import type { Route } from '../broker/router.js'
 import { Mark } from '../store/message-table.js'
 import { AmqpError } from '../wire/replies.js'
@@ -10,7 +10,7 @@ import type { Channel } from './channel.js'
 
 interface HeldPublish {
   readonly route: Route
-  readonly furtherKeys: readonly string[] | null
+  readonly queues: readonly Queue[]
   readonly mandatory: boolean
   readonly bytes: Buffer
   readonly parts: readonly Buffer[] | null
@@ -20,26 +20,20 @@ interface HeldPublish {
 
 export class Transaction {
   readonly #channel: Channel
-  readonly #arrival: Arrival
   #publishes: HeldPublish[] = []
 
-  constructor(channel: Channel, arrival: Arrival) {
+  constructor(channel: Channel) {
     this.#channel = channel
-    this.#arrival = arrival
   }
 
-  /** Holds the message that the arrival shows. */
-  publish(
-    route: Route,
-    arrival: Arrival,
-    furtherKeys: readonly string[] | null,
-    mandatory: boolean,
-  ): void {
+  /** Holds the message that the vhost's arrival shows, and that goes to `queues`. */
+  publish(route: Route, queues: readonly Queue[], mandatory: boolean): void {
+    const { arrival } = this.#channel.vhost
     const { bytes, start, end, parts } = arrival.whole
     const { marks, expirationMs, ownsBytes } = arrival
     this.#publishes.push({
       route,
-      furtherKeys,
+      queues,
       mandatory,
       bytes: ownsBytes ? bytes.subarray(start, end) : Buffer.from(bytes.subarray(start, end)),
       parts,
@@ -52,13 +46,15 @@ export class Transaction {
   commit(): void {
     const publishes = this.#publishes
     this.#publishes = []
+    const { vhost, publisher } = this.#channel
+    const { arrival } = vhost
     let complete = true
-    for (const held of publishes) {
-      this.#arrival.message.at(held.bytes, 0, held.bytes.length, held.parts)
-      this.#arrival.begin(held.marks, held.expirationMs, true)
-      if ((held.marks & Mark.hiddenKeys) !== 0) this.#arrival.hideBcc()
-      if (!this.#channel.publisher.send(held.route, held.furtherKeys, held.mandatory))
-        complete = false
+    for (const { route, queues, mandatory, bytes, parts, marks, expirationMs } of publishes) {
+      arrival.message.at(bytes, 0, bytes.length, parts)
+      arrival.begin(marks, expirationMs, true)
+      if ((marks & Mark.hiddenKeys) !== 0) arrival.hideBcc()
+      const outcome = vhost.publishRouted(route, queues, arrival)
+      if (!publisher.conclude(outcome, mandatory)) complete = false
     }
     this.#channel.unacked.commit()
     if (!complete) throw new AmqpError('PRECONDITION_FAILED', 'partial tx completion')

@@ -6,6 +6,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { FieldTable } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
+import { decodeProperties } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import { Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
@@ -66,6 +67,19 @@ export class Router {
     const route = this.#newRoute(message)
     this.#routes[place] = route
     return route
+  }
+
+  /** The queues of a message at this moment, those of its further keys with them if it has any. */
+  queuesOf(
+    route: Route,
+    message: Message,
+    furtherKeys: readonly string[] | null,
+  ): readonly Queue[] {
+    if (!route.readsHeaders && furtherKeys === null) return route.queues
+    const keys = furtherKeys === null ? [route.key] : [route.key, ...furtherKeys]
+    const { bytes, propertiesStart, propertiesEnd } = message
+    const { headers } = decodeProperties(bytes, propertiesStart, propertiesEnd)
+    return this.walk(route.exchange, keys, headers ?? noHeaders)
   }
 
   /** All queues that a message with these keys and headers reaches from `exchange`, each once. */

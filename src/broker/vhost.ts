@@ -16,7 +16,6 @@ import {
   typeNames,
 } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
-import { decodeProperties } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import { Arrival } from './arrival.js'
 import { type Binding, bindingIdentity } from './binding.js'
@@ -147,14 +146,20 @@ export class Vhost implements QueueHost {
       this.replies.get(route.repliesTo)?.deliver(arrival.message)
       return Outcome.routed
     }
-    let queues = route.queues
-    if (route.readsHeaders || furtherKeys !== null)
-      queues = this.router.walk(
-        route.exchange,
-        furtherKeys === null ? [route.key] : [route.key, ...furtherKeys],
-        headersOf(arrival),
-      )
-    return this.enqueue(queues, arrival)
+    return this.enqueue(this.router.queuesOf(route, arrival.message, furtherKeys), arrival)
+  }
+
+  /**
+   * Like `publish`, for a message that was routed to `queues` earlier: in the place of one that
+   * is deleted since stands the one that has its name now, if there is one.
+   */
+  publishRouted(route: Route, queues: readonly Queue[], arrival: Arrival): number {
+    if (route.repliesTo !== null) return this.publish(route, arrival, null)
+    if (!queues.some(({ deleted }) => deleted)) return this.enqueue(queues, arrival)
+    const living = queues.flatMap(queue =>
+      queue.deleted ? (this.queues.get(queue.name) ?? []) : queue,
+    )
+    return this.enqueue(living, arrival) | Outcome.routed
   }
 
   /** Puts a message into queues. Returns bits of `Outcome`. */
@@ -490,9 +495,4 @@ function argumentOf(table: FieldTable, name: string): FieldValue | undefined {
   const value = lookup(table, name)
   const isDefault = name === 'x-queue-type' && value?.value?.toString() === 'classic'
   return isDefault ? undefined : value
-}
-
-function headersOf(arrival: Arrival): FieldTable {
-  const { bytes, propertiesStart, propertiesEnd } = arrival.message
-  return decodeProperties(bytes, propertiesStart, propertiesEnd).headers ?? []
 }

@@ -109,8 +109,9 @@ export class Queue implements TurnParty {
     this.used()
   }
 
-  /** Takes a message in. False: there is no room and it was refused (reject-publish). */
+  /** Takes a message in, which is gone at once if the queue is. False: there is no room and it was refused (reject-publish). */
   publish(arrival: Arrival): boolean {
+    if (this.deleted) return true
     if (this.#limited && this.#refuses(arrival)) return false
     this.publishedCount++
     const ttlMs = this.#ttlMs(arrival.expirationMs)
