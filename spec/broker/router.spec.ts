@@ -351,6 +351,27 @@ t.test('more addresses than routes are kept are all routed right', async t => {
         t.fail(`k${i} in round ${round}`)
 })
 
+t.test('routes to many queues are kept only as far as their lists stay small', async t => {
+  const bench = new VhostBench()
+  const { router } = bench.vhost
+  for (let i = 0; i < 1024; i++) {
+    bench.declareQueue(`q${i}`)
+    bench.bind('amq.fanout', `q${i}`)
+  }
+  const routes = (keys: number) =>
+    Array.from({ length: keys }, (_, i) =>
+      router.route(messageTo({ exchange: 'amq.fanout', routingKey: `k${i}` }), null),
+    )
+  const keptOf = (keys: number) => {
+    const before = routes(keys)
+    return routes(keys).filter((route, i) => route === before[i]).length
+  }
+  t.equal(keptOf(32), 32)
+  t.ok(keptOf(2000) <= 256, 'not 2 million entries')
+  t.equal(keptOf(32), 32, 'and again, when there are fewer')
+  t.ok(routes(2000).every(({ queues }) => queues.length === 1024))
+})
+
 t.test('a chain of auto-delete exchanges of any length goes with the queue at its end', async t => {
   const bench = new VhostBench()
   const { vhost } = bench

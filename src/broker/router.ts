@@ -14,6 +14,9 @@ import type { Queue } from './queues/queue.js'
 /** Routes kept; a route that falls on the place of another takes it. */
 const routesKept = 4096
 
+/** What the kept routes may weigh together (about 2 MiB); beyond, all are forgotten. */
+const weightKept = 256 * 1024
+
 const noHeaders: FieldTable = []
 
 /** Names made for direct reply-to begin so. */
@@ -36,7 +39,8 @@ export class Router {
   readonly #exchanges: ReadonlyMap<string, Exchange>
   readonly #queues: ReadonlyMap<string, Queue>
   readonly #name: string
-  #routes: (Route | undefined)[] = []
+  readonly #routes = new Array<Route | undefined>(routesKept).fill(undefined)
+  #weight = 0
   #generation = 0
   #walk = 0
   #readsHeaders = false
@@ -54,7 +58,7 @@ export class Router {
   /** Forgets all routes: an exchange, a queue or a binding has come or gone. */
   changed(): void {
     this.#generation++
-    if (this.#routes.length > 0) this.#routes = []
+    this.#forget()
   }
 
   /** The route of a message; `last` is the sender's previous one, most often the same. Throws NOT_FOUND, or FRAME_ERROR for names that are not UTF-8. */
@@ -65,6 +69,11 @@ export class Router {
     const kept = this.#routes[place]
     if (kept !== undefined && isAt(kept.address, message)) return kept
     const route = this.#newRoute(message)
+    this.#weight += weight(route) - (kept === undefined ? 0 : weight(kept))
+    if (this.#weight > weightKept) {
+      this.#forget()
+      this.#weight = weight(route)
+    }
     this.#routes[place] = route
     return route
   }
@@ -111,6 +120,12 @@ export class Router {
     return queues
   }
 
+  #forget(): void {
+    if (this.#weight === 0) return
+    this.#routes.fill(undefined)
+    this.#weight = 0
+  }
+
   /** The default exchange has no bindings: the key is the name of the queue. */
   #matchDefault(keys: readonly string[], found: (queue: Queue) => void): void {
     for (const key of keys) {
@@ -139,6 +154,11 @@ export class Router {
       generation: this.#generation,
     }
   }
+}
+
+/** A route weighs one, and one more for each of its queues. */
+function weight(route: Route): number {
+  return 1 + route.queues.length
 }
 
 function routingKeyOf(address: Buffer): Buffer {
