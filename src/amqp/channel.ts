@@ -7,6 +7,7 @@ import type { Queue } from '../broker/queues/queue.js'
 import { replyPrefix } from '../broker/router.js'
 import type { Vhost } from '../broker/vhost.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
+import { firstToLast } from '../structures/rotation.js'
 import { decodeMethod } from '../wire/codec.js'
 import { Frame, type FrameParser } from '../wire/frame-parser.js'
 import type { FrameWriter } from '../wire/frame-writer.js'
@@ -174,9 +175,8 @@ export class Channel implements TurnParty {
 
   /** The connection's output is not being read, or is again. */
   congestion(congested: boolean): void {
-    for (const consumer of this.consumers.values())
-      if (congested) consumer.hold(Hold.congestion)
-      else consumer.release(Hold.congestion)
+    if (congested) this.#hold(Hold.congestion)
+    else this.#release(Hold.congestion)
   }
 
   selectConfirms(): void {
@@ -267,9 +267,18 @@ export class Channel implements TurnParty {
     const full = this.#sharedPrefetch > 0 && this.#toConsumers >= this.#sharedPrefetch
     if (full === this.#full) return
     this.#full = full
-    for (const consumer of this.consumers.values())
-      if (full) consumer.hold(Hold.channel)
-      else consumer.release(Hold.channel)
+    if (full) this.#hold(Hold.channel)
+    else this.#release(Hold.channel)
+  }
+
+  #hold(reason: number): void {
+    for (const consumer of this.consumers.values()) consumer.hold(reason)
+  }
+
+  /** The queue of the one released first is the first to deliver, and may take all there is: so it is another one each time. */
+  #release(reason: number): void {
+    firstToLast(this.consumers)
+    for (const consumer of this.consumers.values()) consumer.release(reason)
   }
 }
 

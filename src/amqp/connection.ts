@@ -9,6 +9,7 @@ import type { Owner, Queue } from '../broker/queues/queue.js'
 import type { Vhost } from '../broker/vhost.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
 import { Stage } from '../platform/turn.js'
+import { firstToLast } from '../structures/rotation.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
 import { checkType, Frame, FrameParser, unexpectedFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
@@ -214,6 +215,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   relieved(): void {
     this.congestedOutput = false
+    firstToLast(this.#channels)
     for (const channel of this.#channels.values()) channel.congestion(false)
   }
 
