@@ -7,10 +7,11 @@ import {
   type FieldTable,
   fieldTable,
   lookup,
+  type PlainTable,
   type PlainValue,
   textOf,
 } from '../../src/wire/field-table.js'
-import { type Taken, VhostBench } from '../support/vhosts.js'
+import { owner, type Taken, VhostBench } from '../support/vhosts.js'
 
 interface Death {
   readonly queue: string
@@ -203,6 +204,19 @@ t.test('deaths that a client made up are not believed', async t => {
   t.strictSame(deathsOf(again)[0]?.count, 1, 'what it once had from us counts as made up')
 })
 
+t.test('nor are they right after a letter that says the same and is ours', async t => {
+  const bench = new VhostBench()
+  bench.declareQueue('q', toQueue('q'))
+  bench.publish({ routingKey: 'q' })
+  bench.kill('q', 'rejected')
+  const { headers } = bench.peek('q')
+  bench.kill('q', 'rejected')
+  bench.takeAll('q')
+  bench.publish({ routingKey: 'q', properties: { headers } })
+  bench.kill('q', 'rejected')
+  t.equal(deathsOf(bench.peek('q'))[0]?.count, 1)
+})
+
 t.test('letters that expire on the way home stop where they died before', async t => {
   const bench = new VhostBench()
   bench.declareQueue('a', { ...toQueue('b'), 'x-message-ttl': 10 })
@@ -215,20 +229,134 @@ t.test('letters that expire on the way home stop where they died before', async 
   t.equal(bench.vhost.messages.count, 0)
 })
 
-t.test('they go in the order in which they left, a share in each turn', async t => {
+t.test('they go in the order in which they left, 256 and 3 ms in each turn', async t => {
   const bench = new VhostBench()
+  const { clock, turns } = bench.world
   bench.declareQueue('q', { ...toQueue('dead'), 'x-message-ttl': 100, 'x-max-length': 3000 })
   const dead = bench.declareQueue('dead')
   for (let i = 0; i < 3010; i++)
     bench.publish({ routingKey: 'q', properties: { messageId: `${i}` } })
   bench.settle()
   t.equal(dead.readyCount, 10)
-  bench.world.clock.advance(100)
-  bench.world.turns.end()
-  t.equal(dead.readyCount, 10 + 1024)
+  clock.advance(100)
+  const now = clock.monotonicMs.bind(clock)
+  let letterMs = 1
+  let looks = 0
+  clock.monotonicMs = () => now() + looks++ * letterMs
+  turns.end()
+  t.equal(dead.readyCount, 10 + 258)
+  letterMs = 0.01
+  turns.end()
+  t.equal(dead.readyCount, 10 + 258 + 256 + 299)
   bench.settle()
   const ids = bench.takeAll('dead').map(({ properties }) => Number(properties.messageId))
   t.ok(ids.length === 3010 && ids.every((id, i) => id === i))
+})
+
+t.test('a letter to many queues takes as much of a turn as it costs', async t => {
+  const bench = new VhostBench()
+  const { clock, turns } = bench.world
+  bench.declareQueue('q', { 'x-dead-letter-exchange': 'amq.fanout', 'x-message-ttl': 100 })
+  for (let i = 0; i < 100; i++) {
+    bench.declareQueue(`dead${i}`)
+    bench.bind('amq.fanout', `dead${i}`)
+  }
+  for (let i = 0; i < 50; i++) bench.publish({ routingKey: 'q' })
+  clock.advance(100)
+  const now = clock.monotonicMs.bind(clock)
+  let looks = 0
+  clock.monotonicMs = () => now() + looks++ * 10
+  turns.end()
+  t.equal(bench.takeAll('dead0').length, 3)
+})
+
+t.test('each letter is what it would be alone, whatever died before it', async () => {
+  interface Sample {
+    readonly queue: string
+    readonly reason: DeathReason
+    readonly key: string
+    readonly headers: PlainTable | null
+    readonly expiration: string | undefined
+    readonly messageId: string | undefined
+    readonly pauseMs: number
+    readonly bound: boolean
+  }
+  const first: Sample = {
+    queue: 'q1',
+    reason: 'rejected',
+    key: 'a',
+    headers: null,
+    expiration: undefined,
+    messageId: undefined,
+    pauseMs: 0,
+    bound: false,
+  }
+  // Each differs in one thing from the one before it.
+  const change: fc.Arbitrary<Partial<Sample>> = fc.oneof(
+    fc.record({ queue: fc.constantFrom('q0', 'q1', 'q2') }),
+    fc.record({ reason: fc.constantFrom<DeathReason>('rejected', 'expired') }),
+    fc.record({ key: fc.constantFrom('a', 'b') }),
+    fc.record({
+      headers: fc.constantFrom<PlainTable | null>(null, {}, { x: 1 }, { x: 2 }, { CC: ['b'] }),
+    }),
+    fc.record({ expiration: fc.constantFrom(undefined, '500000', '600000') }),
+    fc.record({ messageId: fc.constantFrom(undefined, 'm', 'n') }),
+    fc.record({ pauseMs: fc.constantFrom(0, 1000) }),
+    fc.record({ bound: fc.boolean() }),
+  )
+  const create = () => {
+    const bench = new VhostBench()
+    for (const queue of ['dead', 'dead-too']) bench.declareQueue(queue)
+    bench.declareQueue('q0', { 'x-dead-letter-exchange': 'amq.headers' })
+    bench.declareQueue('q1', { 'x-dead-letter-exchange': 'amq.topic' })
+    bench.declareQueue('q2', toQueue('q1'))
+    for (const queue of ['q0', 'q1', 'q2']) {
+      bench.declareExchange(`to-${queue}`, 'fanout')
+      bench.bind(`to-${queue}`, queue)
+    }
+    const dead = { kind: 'queue', name: 'dead' } as const
+    bench.vhost.bind('amq.headers', dead, '', fieldTable({ x: 1 }), owner)
+    bench.bind('amq.topic', 'dead', 'a')
+    return bench
+  }
+  const tooBound = (bench: VhostBench, bound: boolean) => {
+    const too = { kind: 'queue', name: 'dead-too' } as const
+    if (bound) bench.bind('amq.topic', 'dead-too', 'b')
+    else bench.vhost.unbind('amq.topic', too, 'b', [], owner)
+  }
+  const letters = (bench: VhostBench, { queue, reason, key, ...content }: Sample) => {
+    const { headers, expiration, messageId } = content
+    bench.publish({
+      exchange: `to-${queue}`,
+      routingKey: key,
+      properties: {
+        ...(headers !== null && { headers: fieldTable(headers) }),
+        ...(expiration !== undefined && { expiration }),
+        ...(messageId !== undefined && { messageId }),
+      },
+    })
+    bench.kill(queue, reason)
+    if (queue === 'q2') bench.kill('q1', reason)
+    return ['dead', 'dead-too'].map(name => bench.takeAll(name))
+  }
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 30, size: 'max' }), changes => {
+      const together = create()
+      let pausedMs = 0
+      let death = first
+      for (const change of changes) {
+        death = { ...death, ...change }
+        const alone = create()
+        tooBound(together, death.bound)
+        tooBound(alone, death.bound)
+        pausedMs += death.pauseMs
+        together.world.clock.advance(death.pauseMs)
+        alone.world.clock.advance(pausedMs)
+        deepStrictEqual(letters(together, death), letters(alone, death))
+      }
+    }),
+    { seed: 7, numRuns: 100 },
+  )
 })
 
 t.test('without their exchange, or with nowhere to go from it, they are dropped', async t => {

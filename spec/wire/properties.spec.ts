@@ -1,7 +1,7 @@
 import { deepStrictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
-import { fieldTable, fieldValue } from '../../src/wire/field-table.js'
+import { fieldTable, fieldValue, tableSize, writeTable } from '../../src/wire/field-table.js'
 import {
   checkProperties,
   decodeProperties,
@@ -12,6 +12,7 @@ import {
   type Properties,
   priorityOf,
   withHeaders,
+  withoutExpiration,
   withReplyTo,
 } from '../../src/wire/properties.js'
 import { amqplib, amqplibTable, numberedTable } from '../support/amqplib-codec.js'
@@ -169,17 +170,30 @@ t.test('new headers leave all other bytes alone', async () => {
     fc.property(
       messageProperties,
       fieldTables,
-      fc.boolean(),
       fc.option(shortstr, { nil: undefined }),
-      (properties, headers, dropExpiration, replyTo) => {
+      (properties, headers, replyTo) => {
         const expected: Properties = { ...properties, headers }
-        if (dropExpiration) delete expected.expiration
         if (replyTo !== undefined) expected.replyTo = replyTo
-        const options = replyTo === undefined ? { dropExpiration } : { dropExpiration, replyTo }
+        const options = replyTo === undefined ? {} : { replyTo }
         const changed = withHeaders(encodeProperties(properties), headers, options)
         deepStrictEqual(changed, encodeProperties(expected))
       },
     ),
+    deterministic,
+  )
+})
+
+t.test('a dead letter has other headers and no expiration, and all else as it was', async () => {
+  fc.assert(
+    fc.property(messageProperties, fieldTables, shortstr, (properties, headers, before) => {
+      const octets = Buffer.alloc(tableSize(headers))
+      writeTable(octets, 0, headers)
+      const start = Buffer.byteLength(before)
+      const bytes = Buffer.concat([Buffer.from(before), encodeProperties(properties)])
+      const changed = withoutExpiration(bytes, start, bytes.length, octets)
+      const { expiration: _, ...others } = properties
+      deepStrictEqual(changed, encodeProperties({ ...others, headers }))
+    }),
     deterministic,
   )
 })

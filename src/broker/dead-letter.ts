@@ -4,26 +4,54 @@
  * the middle of something, and go in the order in which they left.
  */
 import { Stage, type TurnParty } from '../platform/turn.js'
-import { type FieldTable, type FieldValue, lookup, textOf } from '../wire/field-table.js'
+import {
+  type FieldTable,
+  type FieldValue,
+  lookup,
+  tableSize,
+  textOf,
+  writeTable,
+} from '../wire/field-table.js'
 import { buildMessage, Message } from '../wire/message.js'
-import { decodeProperties, withHeaders } from '../wire/properties.js'
+import { decodeProperties, expirationAt, headersAt, withoutExpiration } from '../wire/properties.js'
+import { Dying } from './dying.js'
+import type { Exchange } from './exchanges/exchange.js'
 import type { DeathReason, Queue } from './queues/queue.js'
+import { isAt } from './router.js'
 import { keysIn, withoutBcc } from './sender-selected.js'
 import type { Vhost } from './vhost.js'
 
-/** Buried in one turn; a queue that expires as a whole does not hold the loop. */
-const burialsPerTurn = 1024
+/** Time for burials in one turn: a queue that expires as a whole does not hold the loop. */
+const burialMs = 3
 
-interface Death {
+/** Letters sent in one turn however long it takes; one to several queues counts for each. */
+const lettersPerTurn = 256
+
+/** What is the same for messages that leave one queue alike: where their letters go, and with what. */
+interface Burial {
   readonly queue: Queue
-  readonly slot: number
   readonly reason: DeathReason
+  readonly timeSeconds: number
+  readonly generation: number
+  readonly diedBefore: boolean
+  /** Of the message; without headers or expiration these are empty. */
+  readonly address: Buffer
+  readonly headers: Buffer
+  readonly expiration: Buffer
+  /** Of the letter. */
+  readonly exchange: Buffer
+  readonly key: Buffer
+  readonly newHeaders: Buffer
+  readonly queues: readonly Queue[]
 }
 
 export class DeadLetters implements TurnParty {
   readonly #vhost: Vhost
-  #waiting: Death[] = []
+  readonly #dying = new Dying()
+  #waitsForTurn = false
   readonly #view = new Message()
+  /** The last burial: in a flood the next one is most often the same. */
+  #last: Burial | null = null
 
   constructor(vhost: Vhost) {
     this.#vhost = vhost
@@ -36,61 +64,124 @@ export class DeadLetters implements TurnParty {
       this.#vhost.messages.release(slot)
       return
     }
-    if (this.#waiting.push({ queue, slot, reason }) === 1) this.#vhost.turn.add(Stage.deliver, this)
+    this.#dying.push(queue, slot, reason)
+    if (this.#waitsForTurn) return
+    this.#waitsForTurn = true
+    this.#vhost.turn.add(Stage.deliver, this)
   }
 
   endTurn(): void {
-    const deaths = this.#waiting
-    this.#waiting = deaths.splice(burialsPerTurn)
-    if (this.#waiting.length > 0) this.#vhost.turn.add(Stage.deliver, this)
+    const { clock, messages, turn } = this.#vhost
+    const until = clock.monotonicMs() + burialMs
     const failures: unknown[] = []
-    for (const death of deaths) {
+    let letters = 0
+    const bury = (queue: Queue, slot: number, reason: DeathReason) => {
       try {
-        this.#bury(death)
+        letters += Math.max(1, this.#bury(queue, slot, reason))
       } catch (error) {
+        letters++
         failures.push(error)
       }
-      this.#vhost.messages.release(death.slot)
+      messages.release(slot)
     }
+    // What dies on the way waits for the next turn.
+    for (let left = this.#dying.count; left > 0; left--) {
+      if (letters >= lettersPerTurn && clock.monotonicMs() >= until) break
+      this.#dying.shift(bury)
+    }
+    this.#waitsForTurn = this.#dying.count > 0
+    if (this.#waitsForTurn) turn.add(Stage.deliver, this)
     if (failures.length > 0) throw failures[0]
   }
 
-  #bury({ queue, slot, reason }: Death): void {
-    const { messages, exchanges, clock } = this.#vhost
-    const name = queue.settings.deadLetterExchange as string
-    const exchange = exchanges.get(name)
-    if (exchange === undefined) return
+  /** Sends the letter of a message; returns to how many queues. */
+  #bury(queue: Queue, slot: number, reason: DeathReason): number {
+    const { messages, exchanges } = this.#vhost
+    if (!exchanges.has(queue.settings.deadLetterExchange as string)) return 0
     const view = this.#view
     messages.locate(slot)
     view.at(messages.bytes, messages.start, messages.end, messages.parts)
-    const octets = Buffer.from(view.bytes.subarray(view.propertiesStart, view.propertiesEnd))
-    const properties = decodeProperties(octets, 0, octets.length)
-    const headers = properties.headers ?? []
+    const burial = this.#burial(queue, reason, messages.diedBefore(slot))
+    this.#last = burial
+    if (burial.queues.length === 0) return 0
+    const properties = withoutExpiration(
+      view.bytes,
+      view.propertiesStart,
+      view.propertiesEnd,
+      burial.newHeaders,
+    )
+    const built = buildMessage(burial.exchange, burial.key, properties, view)
+    this.#vhost.enqueueDead(burial.queues, built.bytes, built.parts, slot)
+    return burial.queues.length
+  }
+
+  /** The burial of the message in view. */
+  #burial(queue: Queue, reason: DeathReason, diedBefore: boolean): Burial {
+    const { clock, exchanges, router } = this.#vhost
+    const view = this.#view
+    const { bytes, propertiesStart } = view
+    const timeSeconds = Math.floor(clock.wallMs() / 1000)
+    const headersStart = headersAt(bytes, propertiesStart)
+    const headersEnd = headersStart < 0 ? -1 : headersStart + 4 + bytes.readUInt32BE(headersStart)
+    const expirationStart = expirationAt(bytes, propertiesStart)
+    const expirationEnd =
+      expirationStart < 0 ? -1 : expirationStart + 1 + bytes.readUInt8(expirationStart)
+    const last = this.#last
+    if (
+      last !== null &&
+      last.queue === queue &&
+      last.reason === reason &&
+      last.timeSeconds === timeSeconds &&
+      last.generation === router.generation &&
+      last.diedBefore === diedBefore &&
+      isAt(last.address, view) &&
+      stands(last.headers, bytes, headersStart, headersEnd) &&
+      stands(last.expiration, bytes, expirationStart, expirationEnd)
+    )
+      return last
+
+    const octets = Buffer.from(bytes.subarray(propertiesStart, view.propertiesEnd))
+    const { headers = [], expiration } = decodeProperties(octets, 0, octets.length)
     const key = view.routingKey
     const carbonCopies = keysIn(headers, 'CC')
-    const deaths = deathsWith(messages.diedBefore(slot) ? deathsIn(headers) : [], {
+    const deaths = deathsWith(diedBefore ? deathsIn(headers) : [], {
       queue: queue.name,
       reason,
       exchange: view.exchange,
       keys: [key, ...carbonCopies],
-      expiration: properties.expiration,
-      timeSeconds: Math.floor(clock.wallMs() / 1000),
+      expiration,
+      timeSeconds,
     })
+    const exchange = queue.settings.deadLetterExchange as string
     const target = queue.settings.deadLetterRoutingKey
     const keys = target === null ? [key, ...carbonCopies, ...keysIn(headers, 'BCC')] : [target]
-    const queues = this.#vhost.router
-      .walk(exchange, keys, headers)
+    const queues = router
+      .walk(exchanges.get(exchange) as Exchange, keys, headers)
       .filter(to => !isCycle(to.name, deaths, reason))
-    if (queues.length === 0) return
-    const newHeaders = headersWith(withoutBcc(headers), deaths, messages.diedBefore(slot))
-    const built = buildMessage(
-      Buffer.from(name),
-      Buffer.from(target ?? key),
-      withHeaders(octets, newHeaders, { dropExpiration: true }),
-      view,
-    )
-    this.#vhost.enqueueDead(queues, built.bytes, built.parts, slot)
+    const newHeaders = headersWith(withoutBcc(headers), deaths, diedBefore)
+    const newOctets = Buffer.allocUnsafe(tableSize(newHeaders))
+    writeTable(newOctets, 0, newHeaders)
+    return {
+      queue,
+      reason,
+      timeSeconds,
+      generation: router.generation,
+      diedBefore,
+      address: Buffer.from(bytes.subarray(view.start, view.addressEnd)),
+      headers: Buffer.from(bytes.subarray(headersStart, headersEnd)),
+      expiration: Buffer.from(bytes.subarray(expirationStart, expirationEnd)),
+      exchange: Buffer.from(exchange),
+      key: Buffer.from(target ?? key),
+      newHeaders: newOctets,
+      queues,
+    }
   }
+}
+
+/** Whether these octets stand at `bytes[start..end)`. */
+function stands(octets: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  if (end - start !== octets.length) return false
+  return octets.length === 0 || octets.compare(bytes, start, end) === 0
 }
 
 interface NewDeath {

@@ -61,6 +61,11 @@ export class Router {
     this.#forget()
   }
 
+  /** Another number after each change: what was found before may be no longer true. */
+  get generation(): number {
+    return this.#generation
+  }
+
   /** The route of a message; `last` is the sender's previous one, most often the same. Throws NOT_FOUND, or FRAME_ERROR for names that are not UTF-8. */
   route(message: Message, last: Route | null): Route {
     if (last !== null && last.generation === this.#generation && isAt(last.address, message))
@@ -166,7 +171,7 @@ function routingKeyOf(address: Buffer): Buffer {
 }
 
 /** Whether a message has this address. */
-function isAt(address: Buffer, message: Message): boolean {
+export function isAt(address: Buffer, message: Message): boolean {
   const { bytes, start } = message
   if (message.addressEnd - start !== address.length) return false
   for (let i = 0; i < address.length; i++) if (bytes[start + i] !== address[i]) return false

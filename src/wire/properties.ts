@@ -159,20 +159,39 @@ export function encodeProperties(properties: Properties): Buffer {
   return rewrite(Buffer.alloc(2), properties)
 }
 
-/** What may change together with the headers. */
-export interface HeaderChanges {
-  readonly dropExpiration?: boolean
-  readonly replyTo?: string
-}
-
 /** The same properties with these headers; all others keep their bytes. */
 export function withHeaders(
   properties: Buffer,
   headers: FieldTable,
-  { dropExpiration = false, replyTo }: HeaderChanges = {},
+  { replyTo }: { readonly replyTo?: string } = {},
 ): Buffer {
-  const changes = replyTo === undefined ? { headers } : { headers, replyTo }
-  return rewrite(properties, changes, dropExpiration ? 'expiration' : undefined)
+  return rewrite(properties, replyTo === undefined ? { headers } : { headers, replyTo })
+}
+
+/**
+ * The properties that stand at `bytes[start..end)` with these headers (their octets on the wire)
+ * and without expiration: those of a dead letter.
+ */
+export function withoutExpiration(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  headers: Buffer,
+): Buffer {
+  const present = bytes.readUInt16BE(start)
+  const before = placeOf(flags.headers, bytes, start, end)
+  const between = placeOf(flags.headers >> 1, bytes, start, end)
+  const expiration = placeOf(flags.expiration, bytes, start, end)
+  const after = placeOf(flags.expiration >> 1, bytes, start, end)
+  const changed = Buffer.allocUnsafe(
+    before - start + headers.length + (expiration - between) + (end - after),
+  )
+  let at = 2 + bytes.copy(changed, 2, start + 2, before)
+  at += headers.copy(changed, at)
+  at += bytes.copy(changed, at, between, expiration)
+  bytes.copy(changed, at, after, end)
+  changed.writeUInt16BE((present | flags.headers) & ~flags.expiration, 0)
+  return changed
 }
 
 /** The same properties with this reply-to; all others keep their bytes. */
@@ -180,7 +199,7 @@ export function withReplyTo(properties: Buffer, replyTo: string): Buffer {
   return rewrite(properties, { replyTo })
 }
 
-function rewrite(properties: Buffer, changes: Properties, dropped?: PropertyName): Buffer {
+function rewrite(properties: Buffer, changes: Properties): Buffer {
   let present = properties.readUInt16BE(0)
   const pieces: Buffer[] = [Buffer.alloc(2)]
   let at = 2
@@ -191,8 +210,6 @@ function rewrite(properties: Buffer, changes: Properties, dropped?: PropertyName
     if (change !== undefined) {
       present |= flag
       pieces.push(encode(name, change))
-    } else if (name === dropped) {
-      present &= ~flag
     } else {
       pieces.push(properties.subarray(at, next))
     }

@@ -1,0 +1,44 @@
+/**
+ * Messages that have left their queues and wait to go to a dead letter exchange, in the order in
+ * which they left. There may be millions, so they stand in columns: no object for each.
+ */
+import type { DeathReason, Queue } from './queues/queue.js'
+
+const pageLength = 4096
+
+class Page {
+  readonly queues: Queue[] = []
+  readonly slots: number[] = []
+  readonly reasons: DeathReason[] = []
+}
+
+export class Dying {
+  count = 0
+  #pages: Page[] = []
+  #last = new Page()
+  /** Place of the first one in the first page. */
+  #first = 0
+
+  push(queue: Queue, slot: number, reason: DeathReason): void {
+    if (this.count === 0 || this.#last.slots.length === pageLength) {
+      this.#last = new Page()
+      this.#pages.push(this.#last)
+    }
+    this.#last.queues.push(queue)
+    this.#last.slots.push(slot)
+    this.#last.reasons.push(reason)
+    this.count++
+  }
+
+  /** Takes the first one out and shows it to `take`; there must be one. */
+  shift(take: (queue: Queue, slot: number, reason: DeathReason) => void): void {
+    const page = this.#pages[0] as Page
+    const at = this.#first++
+    this.count--
+    if (this.count === 0 || this.#first === pageLength) {
+      this.#pages.shift()
+      this.#first = 0
+    }
+    take(page.queues[at] as Queue, page.slots[at] as number, page.reasons[at] as DeathReason)
+  }
+}
