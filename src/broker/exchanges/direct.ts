@@ -5,22 +5,28 @@ import { Exchange, type Found } from './exchange.js'
 
 export class DirectExchange extends Exchange {
   readonly type = 'direct'
-  readonly #byKey = new Map<string, Set<Binding>>()
+  /** Most keys have one binding, which then stands here itself. */
+  readonly #byKey = new Map<string, Binding | Set<Binding>>()
 
   add(binding: Binding): void {
     const same = this.#byKey.get(binding.key)
-    if (same === undefined) this.#byKey.set(binding.key, new Set([binding]))
-    else same.add(binding)
+    if (same === undefined) this.#byKey.set(binding.key, binding)
+    else if (same instanceof Set) same.add(binding)
+    else this.#byKey.set(binding.key, new Set([same, binding]))
   }
 
   remove(binding: Binding): void {
     const same = this.#byKey.get(binding.key)
-    same?.delete(binding)
-    if (same?.size === 0) this.#byKey.delete(binding.key)
+    if (same instanceof Set) same.delete(binding)
+    if (same === binding || (same instanceof Set && same.size === 0))
+      this.#byKey.delete(binding.key)
   }
 
   match(keys: readonly string[], _headers: FieldTable, found: Found): void {
-    for (const key of keys)
-      for (const binding of this.#byKey.get(key) ?? []) found(binding.destination)
+    for (const key of keys) {
+      const same = this.#byKey.get(key)
+      if (same instanceof Set) for (const binding of same) found(binding.destination)
+      else if (same !== undefined) found(same.destination)
+    }
   }
 }
