@@ -92,6 +92,7 @@ export class TestClient {
 
   constructor(host: SimulatedBroker) {
     this.connection = new Connection(this.socket, host.broker, protocolSettings, {
+      isFull: false,
       opened: () => host.opened++,
       closed: () => host.closed++,
     })

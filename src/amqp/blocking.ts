@@ -7,7 +7,7 @@ import { type Intake, Pause } from './intake.js'
 
 /** The client's side of it. */
 export interface Blocked {
-  can(capability: string): boolean
+  can(capability: 'connection.blocked'): boolean
   send(channel: 0, name: 'connection.blocked', args: { reason: string }): void
   send(channel: 0, name: 'connection.unblocked', args: Record<string, never>): void
 }

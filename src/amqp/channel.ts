@@ -87,6 +87,7 @@ export class Channel implements TurnParty {
           'expected content header for class 60, got non content header frame instead',
         )
       this.publisher.header(frame)
+      this.#mindAlarms()
     } else {
       if (frame.type !== Frame.body)
         throw new AmqpError(
@@ -94,6 +95,7 @@ export class Channel implements TurnParty {
           'expected content body, got non content body frame instead',
         )
       this.publisher.body(frame)
+      this.#mindAlarms()
     }
   }
 
@@ -215,9 +217,8 @@ export class Channel implements TurnParty {
     const id = end - start >= 4 ? bytes.readUInt32BE(start) : 0
     this.methodId = id
     if (id === hotIds.publish) {
-      const { alarms } = this.connection
-      this.publisher.publish(frame, !alarms.active)
-      if (alarms.active) this.connection.blockPublisher()
+      this.publisher.publish(frame, !this.connection.alarms.active)
+      this.#mindAlarms()
       return
     }
     // A tag of more than 2^53 is nobody's, and goes the long way for the sake of its text.
@@ -230,6 +231,11 @@ export class Channel implements TurnParty {
     const handler = maySend('client', method.name) ? handlers[method.name] : undefined
     if (handler === undefined) throw new AmqpError('COMMAND_INVALID', 'unimplemented method')
     ;(handler as (channel: Channel, args: unknown) => void)(this, method.args)
+  }
+
+  /** During an alarm nothing more is taken from who publishes, not even the rest of a message. */
+  #mindAlarms(): void {
+    if (this.connection.alarms.active) this.connection.blockPublisher()
   }
 
   /** After our close only the client's close and close-ok count. */

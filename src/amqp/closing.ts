@@ -16,3 +16,8 @@ export function closeFrame(channel: number, error: AmqpError, methodId: number):
     methodId: methodId & 0xffff,
   })
 }
+
+/** Whether an error costs no more than the channel. */
+export function isSoft(error: unknown): boolean {
+  return error instanceof AmqpError && replies[error.reply].closes === 'channel'
+}

@@ -11,14 +11,16 @@ import type { Socket, SocketOwner } from '../platform/sockets.js'
 import { Stage } from '../platform/turn.js'
 import { firstToLast } from '../structures/rotation.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
-import { checkType, Frame, FrameParser, unexpectedFrame } from '../wire/frame-parser.js'
+import { checkType, Frame, FrameParser, methodIdOf, unexpectedFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
-import { AmqpError, replies } from '../wire/replies.js'
+import { AmqpError } from '../wire/replies.js'
 import { Blocking } from './blocking.js'
 import { Channel, notAMethod } from './channel.js'
-import { asAmqpError, closeFrame } from './closing.js'
+import { asAmqpError, closeFrame, isSoft } from './closing.js'
+import { ConnectionLog } from './connection-log.js'
 import {
+  type Capability,
   Handshake,
   type HandshakeHost,
   isProtocolHeader,
@@ -27,7 +29,7 @@ import {
 } from './handshake.js'
 import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
 import { Intake, Pause } from './intake.js'
-import { hint, isLoopback } from './peer.js'
+import { isLoopback } from './peer.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Frames taken before frame_max is agreed: room for a large token in start-ok. */
@@ -46,11 +48,23 @@ const framesPerLook = 32
 /** With this much output unread, a connection is not read from. */
 const unsentMax = 4 * 1024 * 1024
 
-/** `refused`: we sent connection.close. `deaf`: what comes is no longer understood. */
-type ConnectionState = 'header' | 'handshake' | 'running' | 'refused' | 'deaf' | 'closed'
+/**
+ * `leaving`: the client sent connection.close, and its answer waits for the channels. `refused`: we
+ * sent it. `deaf`: what comes is no longer understood.
+ */
+type ConnectionState =
+  | 'header'
+  | 'handshake'
+  | 'running'
+  | 'leaving'
+  | 'refused'
+  | 'deaf'
+  | 'closed'
 
 /** What is told when a connection ends. */
 export interface ConnectionHost {
+  /** No further connection may be opened. */
+  readonly isFull: boolean
   opened(connection: Connection): void
   closed(connection: Connection): void
 }
@@ -60,8 +74,6 @@ const methodOpen = 0x0014000a
 export class Connection implements SocketOwner, Congestion, HandshakeHost, Watched, Owner {
   readonly settings: ProtocolSettings
   readonly writer: FrameWriter
-  /** How the log names it: peer -> own address. */
-  readonly name: string
   congestedOutput = false
 
   readonly #broker: Broker
@@ -69,6 +81,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   readonly #host: ConnectionHost
   readonly #intake: Intake
   readonly #blocking: Blocking
+  readonly #log: ConnectionLog
   readonly #parser = new FrameParser(firstFrameMax)
   readonly #handshake: Handshake
   readonly #channels = new Map<number, Channel>()
@@ -87,13 +100,14 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#broker = broker
     this.settings = settings
     this.#host = host
-    this.name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
+    const name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
     this.writer = new FrameWriter(broker.chunks, broker.world.turn, socket, this)
     this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
     this.#blocking = new Blocking(broker.alarms, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
+    this.#log = new ConnectionLog(broker.world.log, name, this.#handshake)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
-      this.#log.error({ conn: this.name }, `handshake timeout on ${this.name}`)
+      this.#log.handshakeTimeout()
       socket.destroy()
     })
     socket.attach(this)
@@ -115,6 +129,10 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     return isLoopback(this.#socket.remoteAddress)
   }
 
+  get isFull(): boolean {
+    return this.#host.isFull
+  }
+
   get bytesReceived(): number {
     return this.#intake.bytesReceived
   }
@@ -124,11 +142,15 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   get notReading(): boolean {
-    return this.#intake.paused
+    return this.#intake.pausedFor(Pause.turn | Pause.alarm)
+  }
+
+  get waitsForReader(): boolean {
+    return this.#intake.pausedFor(Pause.output)
   }
 
   /** Whether the client announced a capability. */
-  can(capability: string): boolean {
+  can(capability: Capability): boolean {
     return this.#handshake.can(capability)
   }
 
@@ -176,24 +198,22 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#intake.count(length, bytes.length)
     if (this.#state === 'header') this.#receiveHeader(bytes.subarray(0, length))
     else this.#parse(bytes, 0, length)
-    if (this.writer.unsentBytes > unsentMax) this.#intake.pause(Pause.output)
   }
 
   ended(): void {
-    if (this.#state === 'running')
-      this.#log.warn(
-        { conn: this.name },
-        `closing AMQP connection ${this.#title}: client unexpectedly closed TCP connection`,
-      )
+    // A client may send FIN right behind its close: the answer ends our side.
+    if (this.#state === 'leaving') return
+    if (this.#state === 'running') this.#log.lost()
     this.#teardown()
     this.#hangUp()
   }
 
   closed(): void {
+    if (this.#state === 'running') this.#log.lost()
     try {
       this.#teardown()
     } catch (error) {
-      this.#log.error({ conn: this.name, err: error }, 'a connection could not be taken down')
+      this.#log.fault(error)
     }
     this.#state = 'closed'
     this.#cancelTimer?.()
@@ -224,11 +244,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   peerIsSilent(): void {
-    const seconds = this.#handshake.heartbeatSeconds
-    this.#log.warn(
-      { conn: this.name },
-      `closing AMQP connection ${this.#title}: missed heartbeats from client, timeout: ${seconds}s`,
-    )
+    this.#log.silent(this.#handshake.heartbeatSeconds)
     this.#socket.destroy()
   }
 
@@ -239,31 +255,17 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   // ---
 
-  get #log() {
-    return this.#broker.world.log
-  }
-
-  /** The connection as the log's lines show it. */
-  get #title(): string {
-    const { connectionName, vhost, user } = this.#handshake
-    const name = connectionName === '' ? '' : ` - ${connectionName}`
-    return `(${this.name}${name}, vhost: '${vhost?.name ?? 'none'}', user: '${user}')`
-  }
-
   #receiveHeader(bytes: Buffer): void {
     const missing = protocolHeader.length - this.#header.length
     this.#header = Buffer.concat([this.#header, bytes.subarray(0, missing)])
     if (this.#header.length < protocolHeader.length) return
     if (!isProtocolHeader(this.#header)) {
-      this.#log.error(
-        { conn: this.name },
-        `closing AMQP connection (${this.name}): bad header ${JSON.stringify(this.#header.toString('latin1'))}${hint(this.#header)}`,
-      )
+      this.#log.badHeader(this.#header)
       this.writer.write(protocolHeader)
-      this.#hangUp()
+      this.#hangUp(lingerMs)
       return
     }
-    this.#log.info({ conn: this.name }, `accepting AMQP connection (${this.name})`)
+    this.#log.accepted()
     this.#state = 'handshake'
     this.#handshake.start()
     if (bytes.length > missing) {
@@ -282,11 +284,13 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     parser.feed(bytes, start, end)
     const { clock } = this.#broker.world
     const deadline = clock.monotonicMs() + parseMs
-    for (let frames = 1; this.#state !== 'deaf' && this.#state !== 'closed'; frames++) {
+    for (let frames = 1; this.#listens; frames++) {
       // Bytes do not tell what they cost: a fanout to ten thousand queues is a small frame.
       const late = frames % framesPerLook === 0 && clock.monotonicMs() > deadline
       if (late) this.#intake.pause(Pause.turn)
-      if (late || this.#intake.pausedFor(Pause.alarm)) {
+      const flooded = this.writer.unsentBytes > unsentMax
+      if (flooded) this.#intake.pause(Pause.output)
+      if (late || flooded || this.#intake.pausedFor(Pause.alarm)) {
         this.#held = Buffer.from(parser.chunk.subarray(parser.at, parser.limit))
         return
       }
@@ -305,6 +309,12 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
         this.#failed(error, channel, framed)
       }
     }
+  }
+
+  /** Whether what comes still matters. */
+  get #listens(): boolean {
+    const state = this.#state
+    return state === 'running' || state === 'handshake' || state === 'refused'
   }
 
   /** The channel of a frame; null if the frame has opened it. */
@@ -355,10 +365,13 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   #acceptWhileRunning(method: Method): void {
     if (method.name === 'connection.close') {
-      this.#log.info({ conn: this.name }, `closing AMQP connection ${this.#title}`)
-      this.#teardown()
-      this.send(0, 'connection.close-ok', {})
-      this.#hangUp()
+      this.#log.closed()
+      this.#state = 'leaving'
+      // Not before the channels have ended: who sees the answer finds unacked messages in their queues.
+      this.#teardown(() => {
+        this.send(0, 'connection.close-ok', {})
+        this.#hangUp()
+      })
     } else if (method.name === 'connection.update-secret') {
       this.send(0, 'connection.update-secret-ok', {})
     } else {
@@ -377,19 +390,11 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#state = 'running'
     this.#cancelTimer?.()
     this.#cancelTimer = null
-    const { connectionName, heartbeatSeconds, frameMax, user, vhost } = this.#handshake
+    const { heartbeatSeconds, frameMax } = this.#handshake
     this.#parser.payloadMax = frameMax
     const { clock, turn } = this.#broker.world
     if (heartbeatSeconds > 0) this.#heartbeat = new Heartbeat(this, clock, turn, heartbeatSeconds)
-    if (connectionName !== '')
-      this.#log.info(
-        { conn: this.name },
-        `connection (${this.name}) has a client-provided name: ${connectionName}`,
-      )
-    this.#log.info(
-      { conn: this.name, user, vhost: vhost?.name },
-      `connection (${this.name}): user '${user}' authenticated and granted access to vhost '${vhost?.name}'`,
-    )
+    this.#log.opened()
     this.send(0, 'connection.open-ok', {})
     this.#host.opened(this)
   }
@@ -397,7 +402,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   /** Turns what was thrown into the close that it earns; `framed` is false if the frame itself could not be read. */
   #failed(thrown: unknown, channel: Channel | null, framed: boolean): void {
     if (thrown instanceof LoginRefused) {
-      this.#log.error({ conn: this.name }, thrown.message)
+      this.#log.loginRefused(thrown.message)
       if (thrown.answer === null) this.#goSilent()
       else this.#refuse(thrown.answer, 0)
       return
@@ -406,23 +411,16 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
       if (!framed) this.#state = 'deaf'
       return
     }
-    if (!(thrown instanceof AmqpError))
-      this.#log.error({ conn: this.name, err: thrown }, 'unexpected error on AMQP connection')
+    if (!(thrown instanceof AmqpError)) this.#log.fault(thrown)
     const error = asAmqpError(thrown)
     const methodId = error.methodId ?? channel?.methodId ?? this.#controlMethodId()
     if (channel !== null && isSoft(error)) {
-      this.#log.error(
-        { conn: this.name, channel: channel.number },
-        `Channel error on connection ${this.#title}, channel ${channel.number}: ${error.message}`,
-      )
+      this.#log.channelError(channel.number, error)
       channel.refuse()
       this.writer.write(closeFrame(channel.number, error, methodId))
       return
     }
-    this.#log.error(
-      { conn: this.name },
-      `Error on AMQP connection ${this.#title}: ${error.message}`,
-    )
+    this.#log.connectionError(error)
     if (this.#state === 'handshake' && this.#handshake.state === 'starting') this.#goSilent()
     else this.#refuse(error, framed ? methodId : 0)
     if (!framed) this.#state = 'deaf'
@@ -449,10 +447,10 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   /** Everything is said: writes what there is and ends. */
-  #hangUp(): void {
+  #hangUp(patienceMs = this.#patienceMs): void {
     this.#state = 'deaf'
     this.writer.finish()
-    this.#lingerThenDestroy(this.#patienceMs)
+    this.#lingerThenDestroy(patienceMs)
   }
 
   /** How long a client may take to read its last bytes, or to answer our close. */
@@ -467,13 +465,23 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   /** Ends channels and exclusive queues: at once, so that a client that reconnects meets none of them. */
-  #teardown(): void {
+  #teardown(ended: () => void = () => {}): void {
     this.#heartbeat?.stop()
     this.#heartbeat = null
     this.#blocking.stop()
-    for (const channel of [...this.#channels.values()]) channel.close(() => this.forget(channel))
+    // One more than there are channels: the exclusive queues must be gone as well.
+    let left = this.#channels.size + 1
+    const oneEnded = () => {
+      if (--left === 0) ended()
+    }
+    for (const channel of [...this.#channels.values()])
+      channel.close(() => {
+        this.forget(channel)
+        oneEnded()
+      })
     const { vhost } = this.#handshake
     for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
+    oneEnded()
   }
 
   /** Takes up the input that came before the pause. */
@@ -487,12 +495,3 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
 const connectionClose = 0x000a0032
 const connectionCloseOk = 0x000a0033
-
-function isSoft(error: unknown): boolean {
-  return error instanceof AmqpError && replies[error.reply].closes === 'channel'
-}
-
-function methodIdOf(frame: FrameParser): number {
-  const isMethod = frame.type === Frame.method && frame.end - frame.start >= 4
-  return isMethod ? frame.bytes.readUInt32BE(frame.start) : 0
-}

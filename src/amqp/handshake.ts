@@ -30,6 +30,17 @@ export function isProtocolHeader(bytes: Buffer): boolean {
   return bytes.equals(protocolHeader) || bytes.equals(draftHeader)
 }
 
+/** What a client may announce that makes a difference here. */
+const capabilities = [
+  'authentication_failure_close',
+  'connection.blocked',
+  'consumer_cancel_notify',
+] as const
+export type Capability = (typeof capabilities)[number]
+
+/** Of a connection's name so much is kept. */
+const nameBytesMax = 1024
+
 /** States of the handshake, by the names that reply texts use. */
 export type HandshakeState = 'starting' | 'tuning' | 'opening' | 'running'
 
@@ -47,6 +58,8 @@ export class LoginRefused extends Error {
 /** The sending side, as far as the handshake needs it. */
 export interface HandshakeHost {
   readonly fromLoopback: boolean
+  /** The broker has as many open connections as it may. */
+  readonly isFull: boolean
   send<M extends MethodName>(channel: number, name: M, args: Arguments<M>): void
 }
 
@@ -54,9 +67,10 @@ export class Handshake {
   state: HandshakeState = 'starting'
   user = ''
   vhost: Vhost | null = null
-  /** What the client said of itself, and of what it can do. */
-  clientProperties: FieldTable = []
-  readonly #capabilities = new Set<string>()
+  /** The name that the client gave the connection, or an empty one. */
+  connectionName = ''
+  /** What the client can do, of all that we ask it for. */
+  readonly #capabilities = new Set<Capability>()
   /** What was agreed. */
   frameMax = 0
   channelMax = 0
@@ -73,13 +87,8 @@ export class Handshake {
   }
 
   /** Whether the client announced a capability. */
-  can(capability: string): boolean {
+  can(capability: Capability): boolean {
     return this.#capabilities.has(capability)
-  }
-
-  /** The name that the client gave the connection, or an empty one. */
-  get connectionName(): string {
-    return textOf(lookup(this.clientProperties, 'connection_name')) ?? ''
   }
 
   /** The protocol header was good. */
@@ -106,11 +115,10 @@ export class Handshake {
   }
 
   #startOk(args: Arguments<'connection.start-ok'>): void {
-    this.clientProperties = args.clientProperties
-    const capabilities = lookup(args.clientProperties, 'capabilities')
-    if (capabilities?.type === 'F')
-      for (const { key, value } of capabilities.value)
-        if (value.type === 't' && value.value) this.#capabilities.add(key)
+    const announced = lookup(args.clientProperties, 'capabilities')
+    if (announced?.type === 'F')
+      for (const capability of capabilities)
+        if (lookup(announced.value, capability)?.value === true) this.#capabilities.add(capability)
     const { mechanism } = args
     if (!this.#settings.mechanisms.includes(mechanism))
       throw new LoginRefused(`unknown mechanism '${mechanism}'`, null)
@@ -130,6 +138,9 @@ export class Handshake {
           : null,
       )
     this.user = user
+    // Kept as long as the connection, which its table, of any size, is not.
+    const name = lookup(args.clientProperties, 'connection_name')
+    if (name?.type === 'S') this.connectionName = name.value.toString('utf8', 0, nameBytesMax)
     this.state = 'tuning'
     const { channelMax, frameMax, heartbeatSeconds } = this.#settings
     this.#host.send(0, 'connection.tune', { channelMax, frameMax, heartbeat: heartbeatSeconds })
@@ -146,6 +157,11 @@ export class Handshake {
   }
 
   #open({ vhost: name }: Arguments<'connection.open'>): void {
+    if (this.#host.isFull)
+      throw new AmqpError(
+        'NOT_ALLOWED',
+        `connection refused: node connection limit (${this.#settings.maxConnections}) is reached`,
+      )
     const vhost = this.#broker.vhost(name)
     if (vhost === undefined) throw new AmqpError('NOT_ALLOWED', `vhost ${name} not found`)
     this.vhost = vhost

@@ -15,6 +15,8 @@ export interface Watched {
   readonly bytesSent: number
   /** True while the broker itself does not read: then silence means nothing. */
   readonly notReading: boolean
+  /** True while nothing is read until the peer takes what it was sent: what it takes is its sign of life. */
+  readonly waitsForReader: boolean
   sendHeartbeat(): void
   peerIsSilent(): void
 }
@@ -26,6 +28,7 @@ export class Heartbeat implements TurnParty {
   readonly #intervalMs: number
   #sent = -1
   #received = 0
+  #taken = 0
   #silentIntervals = 0
   #cancelSender: () => void
   #cancelMonitor: () => void
@@ -63,9 +66,11 @@ export class Heartbeat implements TurnParty {
 
   endTurn(): void {
     if (this.#stopped) return
-    const received = this.#watched.bytesReceived
-    const heard = received !== this.#received || this.#watched.notReading
-    this.#received = received
+    const { bytesReceived, bytesSent, notReading, waitsForReader } = this.#watched
+    const taken = waitsForReader && bytesSent !== this.#taken
+    const heard = bytesReceived !== this.#received || notReading || taken
+    this.#received = bytesReceived
+    this.#taken = bytesSent
     this.#silentIntervals = heard ? 0 : this.#silentIntervals + 1
     if (this.#silentIntervals >= 2) this.#watched.peerIsSilent()
   }

@@ -53,6 +53,11 @@ export class Listener implements ConnectionHost {
     await stopped
   }
 
+  get isFull(): boolean {
+    const open = this.#connections.size - this.#handshaking.size
+    return open >= this.#settings.maxConnections
+  }
+
   opened(connection: Connection): void {
     this.#handshaking.delete(connection)
   }
@@ -64,10 +69,7 @@ export class Listener implements ConnectionHost {
   }
 
   #accept(socket: Socket): void {
-    if (
-      this.#handshaking.size >= handshakesMax ||
-      this.#connections.size >= this.#settings.maxConnections
-    ) {
+    if (this.#handshaking.size >= handshakesMax) {
       socket.destroy()
       return
     }

@@ -45,7 +45,8 @@ export function dropBcc(message: Message): boolean {
 
 /** The headers without BCC: sorted and each key once, as RabbitMQ leaves them. */
 export function withoutBcc(headers: FieldTable): FieldTable {
-  return headers
-    .filter(({ key }, place) => key !== 'BCC' && headers.findIndex(f => f.key === key) === place)
-    .sort((a, b) => (a.key < b.key ? -1 : 1))
+  const kept = new Map<string, FieldTable[number]>()
+  for (const field of headers)
+    if (field.key !== 'BCC' && !kept.has(field.key)) kept.set(field.key, field)
+  return [...kept.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
 }

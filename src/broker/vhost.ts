@@ -7,20 +7,14 @@ import type { Clock } from '../platform/clock.js'
 import type { Random } from '../platform/random.js'
 import type { Turn } from '../platform/turn.js'
 import { Mark, type MessageTable } from '../store/message-table.js'
-import {
-  describeDifference,
-  equivalent,
-  type FieldTable,
-  type FieldValue,
-  lookup,
-  typeNames,
-} from '../wire/field-table.js'
+import { type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
 import { Arrival } from './arrival.js'
 import { type Binding, bindingIdentity } from './binding.js'
 import { DeadLetters } from './dead-letter.js'
 import type { Deadlines } from './deadlines.js'
+import { compare, compareArgument } from './equivalence.js'
 import { DirectExchange } from './exchanges/direct.js'
 import { Exchange, type ExchangeDeclaration } from './exchanges/exchange.js'
 import { FanoutExchange } from './exchanges/fanout.js'
@@ -55,13 +49,12 @@ export const Outcome = { unroutable: 0, routed: 1, refused: 2 } as const
 
 const refusedOutcome = Outcome.routed | Outcome.refused
 
-const exchangeTypes: Readonly<Record<string, new (declaration: ExchangeDeclaration) => Exchange>> =
-  {
-    direct: DirectExchange,
-    fanout: FanoutExchange,
-    topic: TopicExchange,
-    headers: HeadersExchange,
-  }
+const exchangeTypes = new Map<string, new (declaration: ExchangeDeclaration) => Exchange>([
+  ['direct', DirectExchange],
+  ['fanout', FanoutExchange],
+  ['topic', TopicExchange],
+  ['headers', HeadersExchange],
+])
 
 /** The exchanges that every vhost has from its beginning. */
 const predeclared: readonly (readonly [string, string, boolean])[] = [
@@ -206,8 +199,7 @@ export class Vhost implements QueueHost {
 
   /** Declares an exchange, or finds that it exists as it is wanted. */
   declareExchange(request: ExchangeRequest): Exchange {
-    if (exchangeTypes[request.type] === undefined)
-      throw new AmqpError('PRECONDITION_FAILED', `unknown exchange type '${request.type}'`)
+    typeOf(request)
     const name = stripped(request.name)
     this.#refuseDefault(name)
     const existing = this.exchanges.get(name)
@@ -381,7 +373,7 @@ export class Vhost implements QueueHost {
   // ---
 
   #create(request: ExchangeRequest): Exchange {
-    const Type = exchangeTypes[request.type] as new (declaration: ExchangeDeclaration) => Exchange
+    const Type = typeOf(request)
     const exchange = new Type(request)
     this.exchanges.set(exchange.name, exchange)
     this.router.changed()
@@ -466,33 +458,10 @@ function inboundOf(destination: Queue | Exchange): Set<Binding> {
   return destination instanceof Exchange ? destination.inbound : destination.bindings
 }
 
-function compare<T>(what: string, property: string, received: T, current: T): void {
-  if (received === current) return
-  throw new AmqpError(
-    'PRECONDITION_FAILED',
-    `inequivalent arg '${property}' for ${what}: received '${received}' but current is '${current}'`,
-  )
-}
-
-function compareArgument(
-  what: string,
-  name: string,
-  received: FieldTable,
-  current: FieldTable,
-): void {
-  const wanted = argumentOf(received, name)
-  const actual = argumentOf(current, name)
-  if (wanted === undefined && actual === undefined) return
-  if (wanted !== undefined && actual !== undefined && equivalent(wanted, actual)) return
-  throw new AmqpError(
-    'PRECONDITION_FAILED',
-    `inequivalent arg '${name}' for ${what}: ${describeDifference(wanted, actual)}`,
-  )
-}
-
-/** An absent queue type and "classic" are the same. */
-function argumentOf(table: FieldTable, name: string): FieldValue | undefined {
-  const value = lookup(table, name)
-  const isDefault = name === 'x-queue-type' && value?.value?.toString() === 'classic'
-  return isDefault ? undefined : value
+/** The class of an exchange's type, or a refusal. */
+function typeOf({ type }: ExchangeRequest): new (declaration: ExchangeDeclaration) => Exchange {
+  const Type = exchangeTypes.get(type)
+  if (Type === undefined)
+    throw new AmqpError('PRECONDITION_FAILED', `unknown exchange type '${type}'`)
+  return Type
 }

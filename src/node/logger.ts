@@ -10,6 +10,9 @@ const levels = { debug: 'debug', info: 'info', warning: 'warn', error: 'error', 
 const gatherMs = 100
 const gatherBytes = 4096
 
+/** With so many bytes not written, further lines are dropped: nobody reads the log as fast as we write it. */
+const unwrittenBytes = 16 * 1024 * 1024
+
 /** Makes the log that the settings ask for; lines go to standard output, the last ones when the process exits. */
 export function createLogger(settings: Settings, isTerminal: boolean): Logger {
   const formatter = settings['log.console.formatter']
@@ -20,12 +23,22 @@ export function createLogger(settings: Settings, isTerminal: boolean): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label === 'warn' ? 'warning' : label }) },
   }
-  if (readable) return pino(options, readableLines)
+  if (readable) {
+    process.stdout.on('error', () => {})
+    return pino(options, readableLines)
+  }
   const output = pino.destination({
     dest: 1,
     sync: false,
     minLength: gatherBytes,
+    maxLength: unwrittenBytes,
     periodicFlush: gatherMs,
+  })
+  // A log that cannot be written must not stop the broker: what comes after an error is lost.
+  output.on('error', () => {
+    output.write = () => true
+    output.flush = () => {}
+    output.flushSync = () => {}
   })
   process.on('exit', () => output.flushSync())
   return pino(options, output)

@@ -1,9 +1,13 @@
 /** Watches the memory the broker uses, and sets and clears the memory alarm. */
 import { totalmem } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
 import type { Broker } from '../broker/broker.js'
 import type { Settings } from './settings-table.js'
 
 const intervalMs = 1000
+
+/** Part of V8's heap limit above which publishers are blocked. */
+const heapPart = 0.7
 
 /** Bytes above which publishers are blocked: an absolute limit, or a part of what this process may have. */
 export function memoryLimit(settings: Settings): number {
@@ -17,6 +21,8 @@ export function memoryLimit(settings: Settings): number {
 export class MemoryMonitor {
   readonly #broker: Broker
   readonly #limit: number
+  /** V8 ends the process at a limit of its own, which may be far below that of the machine. */
+  readonly #heapLimit = getHeapStatistics().heap_size_limit * heapPart
   #cancel: () => void
 
   constructor(broker: Broker, limit: number) {
@@ -35,7 +41,7 @@ export class MemoryMonitor {
     const { heapUsed, external } = process.memoryUsage()
     // Idle chunks stand ready for use: they are no reason to refuse any.
     const used = heapUsed + external - chunks.idleBytes
-    const low = used > this.#limit
+    const low = used > this.#limit || heapUsed > this.#heapLimit
     if (low === alarms.has('memory')) return
     if (low) {
       world.log.warn(

@@ -10,6 +10,14 @@ export interface Logger {
   error(fields: LogFields, message: string): void
 }
 
+/** Text of a client in a log line: no longer than this, and no character that could begin a line of its own. */
+const shownMax = 256
+
+export function shown(text: string): string {
+  const cut = text.length > shownMax ? `${text.slice(0, shownMax)}...` : text
+  return JSON.stringify(cut).slice(1, -1)
+}
+
 const silent = () => {}
 
 /** Says nothing: what a broker inside a test uses. */

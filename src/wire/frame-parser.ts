@@ -24,6 +24,12 @@ export const frameHead = 7
 /** The last octet of every frame. */
 export const frameEnd = 0xce
 
+/** Id of the method that a frame holds; 0 if it is none. */
+export function methodIdOf(frame: FrameParser): number {
+  const isMethod = frame.type === Frame.method && frame.end - frame.start >= 4
+  return isMethod ? frame.bytes.readUInt32BE(frame.start) : 0
+}
+
 /** What is wrong with a frame of a type that does not exist, or too short for its type. */
 export function unknownFrame(frame: FrameParser): AmqpError {
   const octets = printSnippet(frame.bytes.subarray(frame.start, frame.end))

@@ -27,7 +27,7 @@ const copiedByHand = 96
 const copiedAtOnce = chunkBytes - 1024
 
 /** A body of this size or more goes out as its own bytes when it can. */
-const viewedBytes = 32 * 1024
+const viewedBytes = 2048
 
 function copy(target: Buffer, at: number, bytes: Buffer, start: number, end: number): number {
   const length = end - start

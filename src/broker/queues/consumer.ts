@@ -48,7 +48,7 @@ export class Consumers {
   /** All of them, in the order in which they came. */
   readonly all = new Set<Consumer>()
   /** Highest priority first. */
-  #levels: Level[] = []
+  readonly #levels: Level[] = []
 
   constructor(single: boolean) {
     this.#single = single
@@ -90,8 +90,9 @@ export class Consumers {
   remove(consumer: Consumer): void {
     this.pause(consumer)
     this.all.delete(consumer)
+    if (!this.#single) return
     const next = this.#first
-    if (this.#single && next?.willing) this.resume(next)
+    if (next?.willing) this.resume(next)
   }
 
   /** It can take messages now. */
@@ -108,16 +109,30 @@ export class Consumers {
     consumer.willing = false
     if (!consumer.ready) return
     consumer.ready = false
-    this.#ring(consumer.priority).leave(consumer)
-    if (this.#levels.length > levelsKept)
-      this.#levels = this.#levels.filter(({ ring }) => ring.head !== null)
+    const place = this.#place(consumer.priority)
+    const { ring } = this.#levels[place] as Level
+    ring.leave(consumer)
+    if (ring.head === null && this.#levels.length > levelsKept) this.#levels.splice(place, 1)
   }
 
   #ring(priority: number): Ring<Consumer> {
-    for (const level of this.#levels) if (level.priority === priority) return level.ring
-    const level = { priority, ring: new Ring<Consumer>() }
-    this.#levels.push(level)
-    this.#levels.sort((a, b) => b.priority - a.priority)
-    return level.ring
+    const place = this.#place(priority)
+    const found = this.#levels[place]
+    if (found?.priority === priority) return found.ring
+    const ring = new Ring<Consumer>()
+    this.#levels.splice(place, 0, { priority, ring })
+    return ring
+  }
+
+  /** Where the level of this priority stands, or is to be put. */
+  #place(priority: number): number {
+    let low = 0
+    let high = this.#levels.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#levels[middle] as Level).priority > priority) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }

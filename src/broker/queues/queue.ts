@@ -81,8 +81,8 @@ export class Queue implements TurnParty {
   publishedCount = 0
 
   readonly #host: QueueHost
-  /** One for each priority, the highest last; a plain queue has one. */
-  #levels: Ready[]
+  /** One for each priority, the highest last, made when it is first used; a plain queue has one. */
+  #levels: (Ready | null)[]
   /** No level above this one has a message. */
   #top = -1
   readonly #view = new Message()
@@ -267,23 +267,26 @@ export class Queue implements TurnParty {
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
   }
 
-  #emptyLevels(): Ready[] {
-    const { messages, pages } = this.#host
-    return Array.from({ length: this.settings.maxPriority + 1 }, () => new Ready(messages, pages))
+  #emptyLevels(): (Ready | null)[] {
+    return new Array(this.settings.maxPriority + 1).fill(null)
   }
 
   /** The level where a message of this priority is about to be put. */
   #levelFor(priority: number): Ready {
     const level = Math.min(priority, this.#levels.length - 1)
     if (level > this.#top) this.#top = level
-    return this.#levels[level] as Ready
+    const found = this.#levels[level]
+    if (found) return found
+    const made = new Ready(this.#host.messages, this.#host.pages)
+    this.#levels[level] = made
+    return made
   }
 
   /** The level whose first message is next to go, with that message shown; null if there is none. */
   #head(): Ready | null {
     for (; this.#top >= 0; this.#top--) {
-      const level = this.#levels[this.#top] as Ready
-      if (level.peek()) return level
+      const level = this.#levels[this.#top]
+      if (level?.peek()) return level
     }
     return null
   }
@@ -395,11 +398,11 @@ export class Queue implements TurnParty {
 
 /** Messages nobody will read: their memory is given back a few thousand in a turn. */
 class Disposal implements TurnParty {
-  readonly #levels: readonly Ready[]
+  readonly #levels: readonly (Ready | null)[]
   readonly #messages: MessageTable
   readonly #turn: Turn
 
-  constructor(levels: readonly Ready[], messages: MessageTable, turn: Turn) {
+  constructor(levels: readonly (Ready | null)[], messages: MessageTable, turn: Turn) {
     this.#levels = levels
     this.#messages = messages
     this.#turn = turn
@@ -408,7 +411,7 @@ class Disposal implements TurnParty {
   endTurn(): void {
     let left = removalsPerTurn
     for (const level of this.#levels) {
-      while (level.peek()) {
+      while (level?.peek()) {
         if (left-- === 0) {
           this.#turn.add(Stage.deliver, this)
           return

@@ -62,7 +62,7 @@ const oneOf =
 const overflows: readonly Overflow[] = ['drop-head', 'reject-publish', 'reject-publish-dlx']
 
 /** Arguments that a classic queue knows, each with its check: null, or the reason of the refusal. */
-const known: Readonly<Record<string, Check>> = {
+const checks: Readonly<Record<string, Check>> = {
   'x-queue-type': oneOf(['classic', '', 'undefined'], text => `"unsupported queue type '${text}'"`),
   'x-message-ttl': whole(0, longestTtlMs),
   'x-expires': whole(1, longestTtlMs),
@@ -83,8 +83,11 @@ const known: Readonly<Record<string, Check>> = {
     value.type === 't' ? null : `{unacceptable_type,${typeNames[value.type]}}`,
 }
 
+/** The same as a map: a client may name an argument like anything that every object has. */
+const known = new Map(Object.entries(checks))
+
 /** Names of the arguments that count when a queue is declared again. */
-export const knownArguments: readonly string[] = Object.keys(known)
+export const knownArguments: readonly string[] = [...known.keys()]
 
 /** Arguments of other queue types: on a classic queue they are a mistake. */
 const foreign: readonly string[] = [
@@ -111,7 +114,7 @@ export function queueSettings(table: FieldTable, queue: string): QueueSettings {
         'PRECONDITION_FAILED',
         `invalid arg '${key}' for ${queue} of queue type rabbit_classic_queue`,
       )
-    const reason = known[key]?.(value, table) ?? null
+    const reason = known.get(key)?.(value, table) ?? null
     if (reason !== null)
       throw new AmqpError('PRECONDITION_FAILED', `invalid arg '${key}' for ${queue}: ${reason}`)
   }

@@ -1,0 +1,98 @@
+/**
+ * What a connection writes to the log, in the phrases that operators of RabbitMQ look for. Text
+ * that a client chose is cut and escaped.
+ */
+import { type Logger, shown } from '../platform/log.js'
+import type { AmqpError } from '../wire/replies.js'
+import type { Handshake } from './handshake.js'
+import { hint } from './peer.js'
+
+export class ConnectionLog {
+  readonly #log: Logger
+  readonly #fields: { readonly conn: string }
+  readonly #handshake: Handshake
+
+  /** `name` is the peer and our own address. */
+  constructor(log: Logger, name: string, handshake: Handshake) {
+    this.#log = log
+    this.#fields = { conn: name }
+    this.#handshake = handshake
+  }
+
+  accepted(): void {
+    this.#log.info(this.#fields, `accepting AMQP connection (${this.#fields.conn})`)
+  }
+
+  badHeader(header: Buffer): void {
+    const octets = JSON.stringify(header.toString('latin1'))
+    this.#log.error(
+      this.#fields,
+      `closing AMQP connection (${this.#fields.conn}): bad header ${octets}${hint(header)}`,
+    )
+  }
+
+  handshakeTimeout(): void {
+    this.#log.error(this.#fields, `handshake timeout on ${this.#fields.conn}`)
+  }
+
+  loginRefused(reason: string): void {
+    this.#log.error(this.#fields, shown(reason))
+  }
+
+  opened(): void {
+    const { connectionName, user, vhost } = this.#handshake
+    const { conn } = this.#fields
+    if (connectionName !== '')
+      this.#log.info(
+        this.#fields,
+        `connection (${conn}) has a client-provided name: ${shown(connectionName)}`,
+      )
+    this.#log.info(
+      { conn, user, vhost: vhost?.name },
+      `connection (${conn}): user '${user}' authenticated and granted access to vhost '${vhost?.name}'`,
+    )
+  }
+
+  closed(): void {
+    this.#log.info(this.#fields, `closing AMQP connection ${this.#title}`)
+  }
+
+  lost(): void {
+    this.#log.warn(
+      this.#fields,
+      `closing AMQP connection ${this.#title}: client unexpectedly closed TCP connection`,
+    )
+  }
+
+  silent(seconds: number): void {
+    this.#log.warn(
+      this.#fields,
+      `closing AMQP connection ${this.#title}: missed heartbeats from client, timeout: ${seconds}s`,
+    )
+  }
+
+  channelError(channel: number, error: AmqpError): void {
+    this.#log.error(
+      { ...this.#fields, channel },
+      `Channel error on connection ${this.#title}, channel ${channel}: ${shown(error.message)}`,
+    )
+  }
+
+  connectionError(error: AmqpError): void {
+    this.#log.error(
+      this.#fields,
+      `Error on AMQP connection ${this.#title}: ${shown(error.message)}`,
+    )
+  }
+
+  /** A fault of ours, with its stack. */
+  fault(error: unknown): void {
+    this.#log.error({ ...this.#fields, err: error }, 'unexpected error on AMQP connection')
+  }
+
+  get #title(): string {
+    const { connectionName, vhost, user } = this.#handshake
+    const name = connectionName === '' ? '' : ` - ${shown(connectionName)}`
+    return `(${this.#fields.conn}${name}, vhost: '${vhost?.name ?? 'none'}', user: '${shown(user)}')`
+  }
+}
