@@ -24,6 +24,10 @@ import type { Vhost } from './vhost.js'
 /** Time for burials in one turn: a queue that expires as a whole does not hold the loop. */
 const burialMs = 3
 
+/** With so many waiting a flood makes more of them than the usual share buries: then it is larger. */
+const manyLetters = 16_384
+const manyBurialsMs = 8
+
 /** Letters sent in one turn however long it takes; one to several queues counts for each. */
 const lettersPerTurn = 256
 
@@ -72,7 +76,8 @@ export class DeadLetters implements TurnParty {
 
   endTurn(): void {
     const { clock, messages, turn } = this.#vhost
-    const until = clock.monotonicMs() + burialMs
+    const share = this.#dying.count > manyLetters ? manyBurialsMs : burialMs
+    const until = clock.monotonicMs() + share
     const failures: unknown[] = []
     let letters = 0
     const bury = (queue: Queue, slot: number, reason: DeathReason) => {
