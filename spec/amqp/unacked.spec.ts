@@ -46,6 +46,11 @@ class Model {
   }
 }
 
+/** Does something 100 at a time. */
+function inSteps(log: readonly Settled[], work: (most: number) => boolean): void {
+  for (let steps = 1; !work(100); steps++) strictEqual(log.length, steps * 100)
+}
+
 const settlement = fc.constantFrom(...Object.values(Settlement))
 const step = fc.oneof(
   {
@@ -109,17 +114,25 @@ t.test('any sequence of deliveries and settlements does what the model does', as
               const { back, multiple, settlement } = step
               const tag = back === null ? 0 : Math.max(0, last - back)
               const meant = model.meant(tag, multiple)
-              const known = transactional
-                ? unacked.hold(tag, multiple, settlement)
-                : unacked.settle(tag, multiple, settlement)
-              strictEqual(known, meant !== null)
+              if (!multiple) {
+                const known = transactional
+                  ? unacked.hold(tag, settlement)
+                  : unacked.settle(tag, settlement)
+                strictEqual(known, meant !== null)
+              } else {
+                strictEqual(tag === 0 || unacked.has(tag), meant !== null)
+                const upTo = tag === 0 ? last : tag
+                if (meant !== null && transactional) unacked.holdUpTo(upTo, settlement)
+                else if (meant !== null)
+                  inSteps(log, most => unacked.settleUpTo(upTo, settlement, most))
+              }
               for (const entry of meant ?? [])
                 if (transactional) entry.held = settlement
                 else model.settle(entry, settlement)
               break
             }
             case 'commit':
-              unacked.commit()
+              inSteps(log, most => unacked.commit(most))
               for (const entry of [...model.entries.values()])
                 if (entry.held !== 0) model.settle(entry, entry.held)
               break
@@ -131,7 +144,10 @@ t.test('any sequence of deliveries and settlements does what the model does', as
               const { most, keepHeld } = step
               const entries = [...model.entries.values()]
               const due = entries.filter(({ held }) => !keepHeld || held === 0)
-              strictEqual(unacked.giveBack(most, keepHeld), due.length <= most)
+              const done = keepHeld
+                ? unacked.settleUpTo(last, Settlement.requeue, most)
+                : unacked.giveBack(most)
+              strictEqual(done, due.length <= most)
               for (const entry of due.slice(0, most)) model.settle(entry, Settlement.requeue)
             }
           }
@@ -147,15 +163,15 @@ t.test('any sequence of deliveries and settlements does what the model does', as
 t.test('a tag that is settled, or never was, is refused and changes nothing', async t => {
   const unacked = new Unacked()
   const log: Settled[] = []
-  t.notOk(unacked.settle(1, false, Settlement.complete), 'nothing is out')
-  t.notOk(unacked.settle(1, true, Settlement.complete))
-  t.ok(unacked.settle(0, true, Settlement.complete), 'all of nothing')
-  t.notOk(unacked.settle(0, false, Settlement.complete))
+  t.notOk(unacked.settle(1, Settlement.complete), 'nothing is out')
+  t.notOk(unacked.has(1))
   for (const tag of [1, 2, 5]) unacked.push(tag, tag, sourceOf(tag, log), 0, 0)
-  t.ok(unacked.settle(2, false, Settlement.complete))
-  for (const tag of [2, 3, 4, 6])
-    for (const multiple of [false, true])
-      t.notOk(unacked.settle(tag, multiple, Settlement.discard), `${tag}`)
+  t.ok(unacked.settle(2, Settlement.complete))
+  for (const tag of [0, 2, 3, 4, 6]) {
+    t.notOk(unacked.has(tag), `${tag}`)
+    t.notOk(unacked.settle(tag, Settlement.discard))
+    t.notOk(unacked.hold(tag, Settlement.discard))
+  }
   t.equal(log.length, 1)
   t.equal(unacked.count, 2)
 })
@@ -164,7 +180,7 @@ t.test('how often a message came back is counted beyond 65,535', async t => {
   const unacked = new Unacked()
   const log: Settled[] = []
   unacked.push(1, 1, sourceOf(1, log), 0, 65_536)
-  unacked.settle(1, false, Settlement.requeue)
+  unacked.settle(1, Settlement.requeue)
   t.equal(log[0]?.returns, 65_536)
 })
 
@@ -174,7 +190,7 @@ t.test('pages are used again: a million deliveries need no more memory than one'
   const round = (from: number, count: number) => {
     for (let tag = from; tag < from + count; tag++) {
       unacked.push(tag, tag, source, 0, 0)
-      if (tag > 1) unacked.settle(tag - 1, false, Settlement.complete)
+      if (tag > 1) unacked.settle(tag - 1, Settlement.complete)
     }
   }
   round(1, 100_000)
@@ -192,7 +208,7 @@ t.test('one delivery that is never settled keeps its own page and no other', asy
   const round = (from: number, count: number) => {
     for (let tag = from; tag < from + count; tag++) {
       unacked.push(tag, tag, source, 0, 0)
-      unacked.settle(tag, false, Settlement.complete)
+      unacked.settle(tag, Settlement.complete)
     }
   }
   round(2, 10_000)
@@ -200,6 +216,6 @@ t.test('one delivery that is never settled keeps its own page and no other', asy
   round(10_002, 1_000_000)
   t.ok(process.memoryUsage().arrayBuffers - arrayBuffers < 64 * 1024)
   t.equal(unacked.count, 1)
-  t.ok(unacked.settle(1, false, Settlement.requeue))
+  t.ok(unacked.settle(1, Settlement.requeue))
   t.equal(log.length, 1)
 })

@@ -90,13 +90,13 @@ export const basicHandlers: Handlers = {
 
   'basic.recover': (channel, { requeue }) => {
     if (!requeue) throw new AmqpError('NOT_IMPLEMENTED', 'requeue=false')
-    channel.unacked.giveBack(Number.POSITIVE_INFINITY, true)
-    channel.send('basic.recover-ok', {})
+    const answer = () => channel.send('basic.recover-ok', {})
+    channel.settleUpTo(channel.lastDeliveryTag, Settlement.requeue, answer)
   },
 
   'basic.recover-async': (channel, { requeue }) => {
     if (!requeue) throw new AmqpError('NOT_IMPLEMENTED', 'requeue=false')
-    channel.unacked.giveBack(Number.POSITIVE_INFINITY, true)
+    channel.settleUpTo(channel.lastDeliveryTag, Settlement.requeue)
   },
 }
 

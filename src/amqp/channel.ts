@@ -23,11 +23,19 @@ import { ReplyConsumer } from './reply-to.js'
 import { Transaction } from './transaction.js'
 import { Settlement, Unacked } from './unacked.js'
 
-/** Deliveries returned in one go when a channel ends: about a millisecond's work. */
-const returnsPerTurn = 8192
+/** Deliveries settled in one turn, a few milliseconds' work, when they are more than can be settled at once. */
+const perTurn = 8192
+
+/** Deliveries settled at once: many frames of a turn may each ask for so many. */
+const atOnce = 1024
 
 /** `refused`: we sent channel.close. `ending`: deliveries go back to their queues. */
 type ChannelState = 'open' | 'refused' | 'ending' | 'closed'
+
+const noAnswer = () => {}
+
+/** What may take several turns: does about as much as `most` settlements, and tells whether that was all. */
+type Work = (most: number) => boolean
 
 export class Channel implements TurnParty {
   readonly connection: Connection
@@ -58,6 +66,8 @@ export class Channel implements TurnParty {
   #full = false
   #state: ChannelState = 'open'
   #ended: () => void = () => {}
+  #work: Work | null = null
+  #worked: () => void = () => {}
 
   constructor(connection: Connection, number: number, vhost: Vhost) {
     this.connection = connection
@@ -104,14 +114,38 @@ export class Channel implements TurnParty {
     this.connection.send(this.number, name, args)
   }
 
+  /** False once the channel ends: nothing more may be written on it. */
+  get open(): boolean {
+    return this.#state === 'open'
+  }
+
   /** Settles deliveries as the client says; what is not outstanding closes the channel (406). */
   settle(tag: number | bigint, multiple: boolean, settlement: Settlement): void {
+    const { unacked } = this
     const known =
       typeof tag === 'number' &&
-      (this.transaction === null
-        ? this.unacked.settle(tag, multiple, settlement)
-        : this.unacked.hold(tag, multiple, settlement))
+      (multiple
+        ? tag === 0 || unacked.has(tag)
+        : this.transaction === null
+          ? unacked.settle(tag, settlement)
+          : unacked.hold(tag, settlement))
     if (!known) throw new AmqpError('PRECONDITION_FAILED', `unknown delivery tag ${tag}`)
+    if (!multiple) return
+    const last = tag === 0 ? this.lastDeliveryTag : tag
+    if (this.transaction !== null) unacked.holdUpTo(last, settlement)
+    else this.settleUpTo(last, settlement)
+  }
+
+  /** Settles all deliveries up to a tag, and answers then. */
+  settleUpTo(tag: number, settlement: Settlement, answer = noAnswer): void {
+    if (this.unacked.settleUpTo(tag, settlement, atOnce)) answer()
+    else this.#carryOn(most => this.unacked.settleUpTo(tag, settlement, most), answer)
+  }
+
+  /** Does what may take several turns, in which the connection reads nothing, and answers then. */
+  carryOut(work: Work, answer: () => void): void {
+    if (work(atOnce)) answer()
+    else this.#carryOn(work, answer)
   }
 
   /** The queue of this name; the empty name is the one last declared here. */
@@ -208,8 +242,34 @@ export class Channel implements TurnParty {
   }
 
   endTurn(): void {
-    if (this.unacked.giveBack(returnsPerTurn, false)) this.#ended()
+    if (this.#work !== null) this.#workOn(this.#work)
+    else if (this.unacked.giveBack(perTurn)) this.#ended()
     else this.vhost.turn.add(Stage.deliver, this)
+  }
+
+  #carryOn(work: Work, answer: () => void): void {
+    this.#work = work
+    this.#worked = answer
+    this.connection.work(true)
+    this.vhost.turn.add(Stage.deliver, this)
+  }
+
+  /** Does the next part of some work; what has begun is done to its end even if the channel ends. */
+  #workOn(work: Work): void {
+    const { open } = this
+    try {
+      if (!work(perTurn)) {
+        this.vhost.turn.add(Stage.deliver, this)
+        return
+      }
+      this.#work = null
+      if (open) this.#worked()
+    } catch (error) {
+      this.#work = null
+      this.connection.workFailed(error, this)
+    }
+    if (!open) this.vhost.turn.add(Stage.deliver, this)
+    this.connection.work(false)
   }
 
   #acceptMethod(frame: FrameParser): void {
@@ -253,14 +313,15 @@ export class Channel implements TurnParty {
     this.#state = state
     this.#ended = ended
     if (!first) {
-      ended()
+      // Its deliveries may still be on their way back.
+      if (this.#work === null && this.unacked.count === 0) ended()
       return
     }
     this.publisher.close()
     this.confirms?.close()
     this.#removeReplyConsumer()
     for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)
-    this.endTurn()
+    if (this.#work === null) this.endTurn()
   }
 
   #removeReplyConsumer(): void {

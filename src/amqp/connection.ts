@@ -19,6 +19,7 @@ import { Blocking } from './blocking.js'
 import { Channel, notAMethod } from './channel.js'
 import { asAmqpError, closeFrame, isSoft } from './closing.js'
 import { ConnectionLog } from './connection-log.js'
+import type { ConnectionState } from './connection-state.js'
 import {
   type Capability,
   Handshake,
@@ -47,19 +48,6 @@ const framesPerLook = 32
 
 /** With this much output unread, a connection is not read from. */
 const unsentMax = 4 * 1024 * 1024
-
-/**
- * `leaving`: the client sent connection.close, and its answer waits for the channels. `refused`: we
- * sent it. `deaf`: what comes is no longer understood.
- */
-type ConnectionState =
-  | 'header'
-  | 'handshake'
-  | 'running'
-  | 'leaving'
-  | 'refused'
-  | 'deaf'
-  | 'closed'
 
 /** What is told when a connection ends. */
 export interface ConnectionHost {
@@ -90,7 +78,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   #header = Buffer.alloc(0)
   #heartbeat: Heartbeat | null = null
   #cancelTimer: (() => void) | null = null
-  /** Input that came before an alarm stopped us, and is taken up after it. */
+  /** Input that came before something stopped us, and is taken up after it. */
   #held: Buffer | null = null
   /** Queues that end with this connection. */
   readonly #exclusiveQueues = new Set<Queue>()
@@ -142,7 +130,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   get notReading(): boolean {
-    return this.#intake.pausedFor(Pause.turn | Pause.alarm)
+    return this.#intake.pausedFor(Pause.turn | Pause.alarm | Pause.work)
   }
 
   get waitsForReader(): boolean {
@@ -163,6 +151,17 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   forget(channel: Channel): void {
     this.#channels.delete(channel.number)
     if (this.#lastChannel === channel) this.#lastChannel = null
+  }
+
+  /** A channel does what takes several turns, or has done it: meanwhile nothing is read. */
+  work(inProgress: boolean): void {
+    if (inProgress) this.#intake.pause(Pause.work)
+    else this.#intake.resume(Pause.work)
+  }
+
+  /** Such work came to a bad end. */
+  workFailed(error: unknown, channel: Channel): void {
+    if (this.#state === 'running') this.#failed(error, channel, true)
   }
 
   owns(queue: Queue): void {
@@ -290,7 +289,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
       if (late) this.#intake.pause(Pause.turn)
       const flooded = this.writer.unsentBytes > unsentMax
       if (flooded) this.#intake.pause(Pause.output)
-      if (late || flooded || this.#intake.pausedFor(Pause.alarm)) {
+      if (late || flooded || this.#intake.pausedFor(Pause.alarm | Pause.work)) {
         this.#held = Buffer.from(parser.chunk.subarray(parser.at, parser.limit))
         return
       }

@@ -40,8 +40,7 @@ export const txHandlers: Handlers = {
   },
 
   'tx.commit': channel => {
-    transactionOf(channel).commit()
-    channel.send('tx.commit-ok', {})
+    transactionOf(channel).commit(() => channel.send('tx.commit-ok', {}))
   },
 
   'tx.rollback': channel => {

@@ -8,6 +8,10 @@ import { Mark } from '../store/message-table.js'
 import { AmqpError } from '../wire/replies.js'
 import type { Channel } from './channel.js'
 
+/** A publish costs about so many settlements; one to many queues costs more, so the time is looked at too. */
+const publishCost = 4
+const publishMs = 2
+
 interface HeldPublish {
   readonly route: Route
   readonly queues: readonly Queue[]
@@ -42,27 +46,44 @@ export class Transaction {
     })
   }
 
-  /** Carries everything out. Refused messages (reject-publish) fail the commit, the rest stays done. */
-  commit(): void {
+  /** Carries everything out and then answers. Refused messages (reject-publish) fail the commit, the rest stays done. */
+  commit(answer: () => void): void {
     const publishes = this.#publishes
     this.#publishes = []
-    const { vhost, publisher } = this.#channel
-    const { arrival } = vhost
+    const { unacked, vhost } = this.#channel
+    const { clock } = vhost
+    let at = 0
     let complete = true
-    for (const { route, queues, mandatory, bytes, parts, marks, expirationMs } of publishes) {
-      arrival.message.at(bytes, 0, bytes.length, parts)
-      arrival.begin(marks, expirationMs, true)
-      if ((marks & Mark.hiddenKeys) !== 0) arrival.hideBcc()
-      const outcome = vhost.publishRouted(route, queues, arrival)
-      if (!publisher.conclude(outcome, mandatory)) complete = false
-    }
-    this.#channel.unacked.commit()
-    if (!complete) throw new AmqpError('PRECONDITION_FAILED', 'partial tx completion')
+    this.#channel.carryOut(
+      most => {
+        const deadline = clock.monotonicMs() + publishMs
+        for (const end = at + most / publishCost; at < publishes.length; at++) {
+          if (at >= end || clock.monotonicMs() > deadline) return false
+          if (!this.#publish(publishes[at] as HeldPublish)) complete = false
+        }
+        return unacked.commit(most)
+      },
+      () => {
+        if (!complete) throw new AmqpError('PRECONDITION_FAILED', 'partial tx completion')
+        answer()
+      },
+    )
   }
 
   /** Forgets everything: the deliveries can be settled again. */
   rollback(): void {
     this.#publishes = []
     this.#channel.unacked.rollback()
+  }
+
+  /** False: it was refused. */
+  #publish({ route, queues, mandatory, bytes, parts, marks, expirationMs }: HeldPublish): boolean {
+    const { vhost, publisher, open } = this.#channel
+    const { arrival } = vhost
+    arrival.message.at(bytes, 0, bytes.length, parts)
+    arrival.begin(marks, expirationMs, true)
+    if ((marks & Mark.hiddenKeys) !== 0) arrival.hideBcc()
+    const outcome = vhost.publishRouted(route, queues, arrival)
+    return publisher.conclude(outcome, mandatory && open)
   }
 }

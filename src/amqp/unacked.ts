@@ -19,8 +19,6 @@ const pageEntries = 256
 /** The slot of a delivery that is settled. */
 const settled = -1
 
-const everyTag = Number.POSITIVE_INFINITY
-
 class Page {
   readonly tags = new Float64Array(pageEntries)
   readonly slots = new Int32Array(pageEntries)
@@ -116,64 +114,66 @@ export class Unacked {
     this.count++
   }
 
-  /**
-   * Settles the delivery with this tag, or with `multiple` all up to it; tag 0 then means all.
-   * False: no such delivery is outstanding, and nothing has been done.
-   */
-  settle(tag: number, multiple: boolean, settlement: Settlement): boolean {
-    if (multiple && tag === 0) {
-      this.#settleUpTo(everyTag, settlement, Number.POSITIVE_INFINITY, false)
-      return true
-    }
+  /** Whether the delivery with this tag can be settled. */
+  has(tag: number): boolean {
+    const page = this.#pages[this.#pageOf(tag)]
+    const place = page === undefined ? -1 : page.find(tag)
+    return page !== undefined && place >= 0 && page.outstanding(place)
+  }
+
+  /** Settles the delivery with this tag. False: it is not outstanding. */
+  settle(tag: number, settlement: Settlement): boolean {
     const index = this.#pageOf(tag)
     const page = this.#pages[index]
     const place = page === undefined ? -1 : page.find(tag)
     if (page === undefined || place < 0 || !page.outstanding(place)) return false
-    if (multiple) {
-      this.#settleUpTo(tag, settlement, Number.POSITIVE_INFINITY, false)
-      return true
-    }
     this.count--
     page.settle(place, settlement)
     if (page.live === 0) this.#free(index)
     return true
   }
 
-  /** Like `settle`, but only notes what `commit` is to do. */
-  hold(tag: number, multiple: boolean, settlement: Settlement): boolean {
-    if (!multiple || tag !== 0) {
-      const page = this.#pages[this.#pageOf(tag)]
-      const place = page === undefined ? -1 : page.find(tag)
-      if (page === undefined || place < 0 || !page.outstanding(place)) return false
-      if (!multiple) {
-        page.hold(place, settlement)
-        return true
-      }
-    }
-    const upTo = tag === 0 ? everyTag : tag
-    for (const page of this.#pages)
-      for (let place = page.first; place < page.end; place++) {
-        if (page.tag(place) > upTo) return true
-        if (page.outstanding(place)) page.hold(place, settlement)
-      }
+  /** Settles up to `most` of the deliveries with tags up to this one, oldest first. False: there are more. */
+  settleUpTo(tag: number, settlement: Settlement, most: number): boolean {
+    return this.#settleUpTo(tag, settlement, most, false)
+  }
+
+  /** Notes what `commit` is to do with the delivery of this tag. False: it is not outstanding. */
+  hold(tag: number, settlement: Settlement): boolean {
+    const page = this.#pages[this.#pageOf(tag)]
+    const place = page === undefined ? -1 : page.find(tag)
+    if (page === undefined || place < 0 || !page.outstanding(place)) return false
+    page.hold(place, settlement)
     return true
   }
 
-  /** Does what was held. */
-  commit(): void {
+  /** The same for all with tags up to this one. */
+  holdUpTo(tag: number, settlement: Settlement): void {
+    for (const page of this.#pages)
+      for (let place = page.first; place < page.end; place++) {
+        if (page.tag(place) > tag) return
+        if (page.outstanding(place)) page.hold(place, settlement)
+      }
+  }
+
+  /** Does up to `most` of what was held. False: there is more. */
+  commit(most: number): boolean {
+    let left = most
     for (let index = 0; index < this.#pages.length; index++) {
       const page = this.#pages[index] as Page
       const { held } = page
       if (held === null) continue
-      page.held = null
       for (let place = page.first; place < page.end; place++) {
         const settlement = held[place] as Settlement | 0
         if (settlement === 0 || !page.unsettled(place)) continue
+        if (left-- === 0) return false
         this.count--
         page.settle(place, settlement)
       }
+      page.held = null
       if (page.live === 0 && this.#free(index)) index--
     }
+    return true
   }
 
   /** Forgets what was held. */
@@ -181,12 +181,11 @@ export class Unacked {
     for (const page of this.#pages) page.held = null
   }
 
-  /** Returns up to `most` deliveries to their queues, oldest first, those with a held settlement too unless they are to be kept. False: there are more. */
-  giveBack(most: number, keepHeld: boolean): boolean {
-    return this.#settleUpTo(everyTag, Settlement.requeue, most, !keepHeld)
+  /** Returns up to `most` deliveries to their queues, oldest first, whatever is held of them. False: there are more. */
+  giveBack(most: number): boolean {
+    return this.#settleUpTo(Number.POSITIVE_INFINITY, Settlement.requeue, most, true)
   }
 
-  /** Settles up to `most` deliveries up to a tag, oldest first. False: there are more. */
   #settleUpTo(tag: number, settlement: Settlement, most: number, heldToo: boolean): boolean {
     let left = most
     for (let index = 0; index < this.#pages.length; index++) {
