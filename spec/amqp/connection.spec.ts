@@ -447,6 +447,8 @@ t.test('20,000 unacked deliveries of a closed channel go back in several turns',
   t.equal(queue?.unackedCount, count)
   client.take()
   client.give(close(1))
+  t.equal(queue?.readyCount, 0)
+  host.endTurn()
   t.equal(queue?.readyCount, 8192)
   t.strictSame(client.names(), [])
   host.settle()

@@ -185,3 +185,28 @@ t.test('a connection is closed once a channel that was being closed has returned
   t.strictSame(client.names(), ['connection.close-ok'])
   t.strictSame(counts(), [count, 0])
 })
+
+t.test(
+  'a connection lost with many channels holds no turn, and small ones end at once',
+  async t => {
+    const host = new SimulatedBroker()
+    const client = host.open()
+    const channels = 10
+    const each = 2000
+    client.give(declareQueue(1, 'q'), declareQueue(1, 'small'))
+    for (let channel = 2; channel < channels + 2; channel++) {
+      const qos = { prefetchSize: 0, prefetchCount: each, global: false }
+      client.give(method(channel, 'channel.open', {}), method(channel, 'basic.qos', qos))
+      client.give(consume(channel, 'q', 'c'))
+    }
+    client.give(consume(1, 'small', 'c'))
+    client.give(Buffer.concat(Array(256).fill(publish(1, 'small', nothing))))
+    publishMany(host, client, channels * each)
+    const ready = (name: string) => host.broker.vhost('/')?.queues.get(name)?.readyCount
+    t.strictSame([ready('q'), ready('small')], [0, 0])
+    client.drop()
+    t.strictSame([ready('q'), ready('small')], [0, 256])
+    host.settle()
+    t.equal(ready('q'), channels * each)
+  },
+)

@@ -29,6 +29,9 @@ const perTurn = 8192
 /** Deliveries settled at once: many frames of a turn may each ask for so many. */
 const atOnce = 1024
 
+/** A channel that ends with more deliveries than this leaves them to the turn: a connection may have many such. */
+const returnsAtOnce = 256
+
 /** `refused`: we sent channel.close. `ending`: deliveries go back to their queues. */
 type ChannelState = 'open' | 'refused' | 'ending' | 'closed'
 
@@ -321,7 +324,10 @@ export class Channel implements TurnParty {
     this.confirms?.close()
     this.#removeReplyConsumer()
     for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)
-    if (this.#work === null) this.endTurn()
+    // Small ones end at once: whoever comes next meets their messages in the queues.
+    if (this.#work !== null) return
+    if (this.unacked.count <= returnsAtOnce) this.endTurn()
+    else this.vhost.turn.add(Stage.deliver, this)
   }
 
   #removeReplyConsumer(): void {
