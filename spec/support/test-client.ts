@@ -43,6 +43,8 @@ export class SimulatedBroker {
   readonly clients: TestClient[] = []
   opened = 0
   closed = 0
+  /** No further connection may be opened. */
+  full = false
 
   /** A client whose connection is accepted, and no more. */
   connect(): TestClient {
@@ -92,7 +94,9 @@ export class TestClient {
 
   constructor(host: SimulatedBroker) {
     this.connection = new Connection(this.socket, host.broker, protocolSettings, {
-      isFull: false,
+      get isFull() {
+        return host.full
+      },
       opened: () => host.opened++,
       closed: () => host.closed++,
     })
@@ -170,7 +174,10 @@ export function method<M extends MethodName>(channel: number, name: M, args: Arg
 }
 
 export interface HandshakeOptions {
+  readonly user?: string
   readonly password?: string
+  /** The name that the client gives the connection. */
+  readonly connectionName?: string
   readonly heartbeatSeconds?: number
   readonly frameMax?: number
   readonly capabilities?: PlainTable
@@ -178,7 +185,9 @@ export interface HandshakeOptions {
 
 /** What a client says until its connection is open. */
 export function handshake({
+  user = 'guest',
   password = 'guest',
+  connectionName,
   heartbeatSeconds = 0,
   frameMax = 131_072,
   capabilities = { 'connection.blocked': true, consumer_cancel_notify: true },
@@ -186,9 +195,13 @@ export function handshake({
   return [
     protocolHeader,
     method(0, 'connection.start-ok', {
-      clientProperties: fieldTable({ capabilities }),
+      clientProperties: fieldTable(
+        connectionName === undefined
+          ? { capabilities }
+          : { capabilities, connection_name: connectionName },
+      ),
       mechanism: 'PLAIN',
-      response: Buffer.from(`\0guest\0${password}`),
+      response: Buffer.from(`\0${user}\0${password}`),
       locale: 'en_US',
     }),
     method(0, 'connection.tune-ok', { channelMax: 2047, frameMax, heartbeat: heartbeatSeconds }),

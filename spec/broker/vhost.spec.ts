@@ -1,0 +1,60 @@
+/** What a vhost takes and refuses, and the way of a message into several queues. */
+import t from 'tap'
+import type { PlainTable } from '../../src/wire/field-table.js'
+import { VhostBench } from '../support/vhosts.js'
+
+/** Names of what every object of JavaScript has. */
+const inherited = ['constructor', 'toString', 'hasOwnProperty', 'valueOf', '__proto__']
+
+t.test('an exchange type named like what every object has is unknown', async t => {
+  const bench = new VhostBench()
+  for (const type of inherited) {
+    t.throws(() => bench.declareExchange('x', type), {
+      reply: 'PRECONDITION_FAILED',
+      message: `unknown exchange type '${type}'`,
+    })
+    t.notOk(bench.vhost.exchanges.has('x'))
+  }
+})
+
+t.test('a queue argument named like what every object has is one that nobody knows', async t => {
+  const bench = new VhostBench()
+  for (const name of inherited) {
+    // A literal would set the prototype.
+    const args = (value: number): PlainTable => Object.fromEntries([[name, value]])
+    const queue = bench.declareQueue(`q ${name}`, args(1))
+    t.equal(bench.declareQueue(`q ${name}`, args(2)), queue, 'and it makes no difference')
+  }
+})
+
+const drops: Record<string, PlainTable> = {
+  'a TTL of 0': { 'x-message-ttl': 0 },
+  'a length of 0': { 'x-max-length': 0 },
+  'less room than the message takes': { 'x-max-length-bytes': 3 },
+  'a full queue that rejects': { 'x-max-length': 0, 'x-overflow': 'reject-publish-dlx' },
+}
+
+for (const [how, args] of Object.entries(drops))
+  t.test(`what one queue of a fanout drops by ${how}, the others keep as it was`, async t => {
+    for (const dropping of [0, 1, 2]) {
+      const bench = new VhostBench()
+      const names = ['a', 'b', 'c']
+      bench.declareExchange('x', 'fanout')
+      for (const [place, name] of names.entries()) {
+        bench.declareQueue(name, place === dropping ? args : {})
+        bench.bind('x', name)
+      }
+      bench.declareQueue('other')
+      for (let i = 0; i < 3; i++) {
+        bench.publish({ exchange: 'x', body: Buffer.from(`mine ${i}`) })
+        // Whatever slot is free now is taken by somebody else's message.
+        bench.publish({ routingKey: 'other', body: Buffer.from(`foreign ${i}`) })
+      }
+      bench.settle()
+      const bodies = (queue: string) => bench.takeAll(queue).map(({ body }) => body.toString())
+      for (const [place, name] of names.entries())
+        t.strictSame(bodies(name), place === dropping ? [] : ['mine 0', 'mine 1', 'mine 2'])
+      t.strictSame(bodies('other'), ['foreign 0', 'foreign 1', 'foreign 2'])
+      t.equal(bench.vhost.messages.count, 0)
+    }
+  })
