@@ -30,6 +30,23 @@ function deliveriesOf(frames: readonly Received[]): Received[] {
   return frames.filter(({ name }) => name === 'basic.deliver')
 }
 
+const get = (queue: string, noAck: boolean) => method(1, 'basic.get', { queue, noAck })
+const passive = (queue: string) =>
+  method(1, 'queue.declare', {
+    queue,
+    passive: true,
+    durable: true,
+    exclusive: false,
+    autoDelete: false,
+    nowait: false,
+    arguments: [],
+  })
+const closeConnection = method(0, 'connection.close', {
+  replyCode: 200,
+  replyText: '',
+  classId: 0,
+  methodId: 0,
+})
 const qos = (prefetchCount: number, global = false) =>
   method(1, 'basic.qos', { prefetchSize: 0, prefetchCount, global })
 const ack = (deliveryTag: number, multiple = false) =>
@@ -112,6 +129,63 @@ t.test('a wrong password is told after the fact, or to who asked for it at once'
   t.equal(host.opened, 0)
 })
 
+t.test('where no more connections may be open, one more is refused with 530', async t => {
+  const host = new SimulatedBroker()
+  const first = host.open()
+  host.full = true
+  const client = host.connect()
+  client.give(...handshake())
+  host.settle()
+  const { maxConnections } = protocolSettings
+  t.match(client.take(), [
+    { name: 'connection.start' },
+    { name: 'connection.tune' },
+    {
+      name: 'connection.close',
+      args: {
+        replyCode: 530,
+        replyText: `NOT_ALLOWED - connection refused: node connection limit (${maxConnections}) is reached`,
+        classId: 10,
+        methodId: 40,
+      },
+    },
+  ])
+  t.equal(host.opened, 1)
+  first.give(declareQueue(1, 'q'))
+  host.settle()
+  t.strictSame(first.names(), ['queue.declare-ok'], 'who is there stays')
+})
+
+t.test('what a client calls itself is cut in the log, and begins no line there', async t => {
+  const control = /\p{Cc}/u
+  for (const name of ['n'.repeat(100 * 1024), '\n2026-11-22 [info] all is well\r\n\x1b[31m\0']) {
+    const host = new SimulatedBroker()
+    const named = host.connect()
+    named.give(...handshake({ connectionName: name }), method(1, 'channel.open', {}), ack(99))
+    host.settle()
+    named.give(frame(1, 9, Buffer.of(0, 50, 0, 10)))
+    host.settle()
+    const lost = host.connect()
+    lost.give(...handshake({ connectionName: name }))
+    host.settle()
+    lost.drop()
+    const stranger = host.connect()
+    stranger.give(...handshake({ user: name.replaceAll('\0', ''), password: 'wrong' }).slice(0, 2))
+    host.settle()
+    const shows = (part: RegExp) => host.world.lines.some(({ message }) => part.test(message))
+    t.ok(shows(/has a client-provided name: /))
+    t.ok(shows(/^Channel error on connection /))
+    t.ok(shows(/^Error on AMQP connection /))
+    t.ok(shows(/client unexpectedly closed TCP connection$/))
+    t.ok(shows(/^PLAIN login refused: user '/))
+    for (const { fields, message } of host.world.lines)
+      for (const text of [message, ...Object.values(fields)].map(String)) {
+        t.ok(text.length < 256 + 200, `${text.length} characters`)
+        t.notMatch(text, control)
+      }
+  }
+})
+
 t.test('a close is answered, flushed and followed by the end of the socket', async t => {
   const host = new SimulatedBroker()
   const client = host.open({ heartbeatSeconds: 10 })
@@ -123,6 +197,32 @@ t.test('a close is answered, flushed and followed by the end of the socket', asy
   t.ok(client.socket.destroyed, 'whoever does not end it too')
   client.drop()
   t.equal(host.closed, 1)
+})
+
+t.test('a close is answered once 100,000 unacked messages are back in their queue', async t => {
+  const host = new SimulatedBroker()
+  const client = host.open()
+  const other = host.open()
+  const count = 100_000
+  client.give(declareQueue(1, 'q'), consume(1, 'q', 'c'))
+  for (let i = 0; i < 50; i++) {
+    other.give(Buffer.concat(Array(count / 50).fill(publish(1, 'q', nothing))))
+    host.settle()
+  }
+  const queue = host.broker.vhost('/')?.queues.get('q')
+  t.equal(queue?.unackedCount, count)
+  client.take()
+  client.give(closeConnection)
+  let turns = 0
+  for (; !client.socket.ended && turns < 1000; turns++) {
+    t.strictSame(client.take(), [])
+    host.endTurn()
+  }
+  t.ok(turns > 5, 'not all in one turn')
+  t.strictSame(client.names(), ['connection.close-ok'])
+  other.give(passive('q'))
+  host.settle()
+  t.match(other.take(), [{ name: 'queue.declare-ok', args: { messageCount: count } }])
 })
 
 t.test('a close of ours waits for the answer, and drops all else that comes', async t => {
@@ -241,6 +341,33 @@ t.test('any byte is a sign of life, and a stall of the broker is no silence', as
   t.notOk(client.socket.destroyed)
 })
 
+t.test('who reads slowly stays, and who hangs is dropped after its heartbeats', async t => {
+  const host = new SimulatedBroker()
+  const client = host.open({ heartbeatSeconds: 2 })
+  const publisher = host.open()
+  publisher.give(declareQueue(1, 'q'), publish(1, 'q', octetsOf(2 ** 20, 1)))
+  host.settle()
+  client.socket.room = 0
+  for (let tag = 1; tag <= 100; tag++)
+    client.give(get('q', false), method(1, 'basic.reject', { deliveryTag: tag, requeue: true }))
+  host.settle()
+  const rest = () => {
+    host.world.clock.advance(second)
+    host.settle()
+  }
+  for (let i = 0; i < 6; i++) {
+    for (let seconds = 0; seconds < 3; seconds++) rest()
+    t.notOk(client.socket.destroyed)
+    t.ok(client.socket.paused, 'there is always more than it takes')
+    client.socket.drain()
+    host.settle()
+  }
+  let seconds = 0
+  for (; !client.socket.destroyed && seconds < 60; seconds++) rest()
+  t.ok(seconds >= 4 && seconds <= 6, `${seconds} s after it took something`)
+  t.match(host.world.lines.at(-1)?.message, /missed heartbeats from client, timeout: 2s/)
+})
+
 // --- giving way
 
 t.test('an alarm stops who publishes, keeps what came, and takes it up in order', async t => {
@@ -274,6 +401,41 @@ t.test('an alarm stops who publishes, keeps what came, and takes it up in order'
   host.settle()
   t.strictSame(publisher.names(), ['connection.unblocked', 'queue.declare-ok'])
   t.strictSame(bodiesOf(consumer.take()), ['1', '2', '3'])
+})
+
+t.test('an alarm amid a message stops the rest of it, which comes when it is cleared', async t => {
+  const body = octetsOf(40_000, 3)
+  const said = publish(1, 'q', body, { frameMax: 8192 })
+  const frames: Buffer[] = []
+  for (let at = 0; at < said.length; at += (frames.at(-1) as Buffer).length)
+    frames.push(said.subarray(at, at + said.readUInt32BE(at + 3) + 8))
+  t.equal(frames.length, 7)
+  // The alarm comes after so many frames, or within the next.
+  for (const before of [1, 2, 3, 5])
+    for (const amid of [0, 10]) {
+      const host = new SimulatedBroker()
+      const client = host.open()
+      const consumer = host.open()
+      consumer.give(declareQueue(1, 'q'), consume(1, 'q', 'c', true))
+      host.settle()
+      consumer.take()
+      const place = Buffer.concat(frames.slice(0, before)).length + amid
+      client.give(said.subarray(0, place))
+      host.settle()
+      t.strictSame(client.names(), [])
+      host.broker.alarms.set('memory')
+      client.give(said.subarray(place), declareQueue(1, 'after'))
+      host.settle()
+      t.strictSame(client.names(), ['connection.blocked'], `after ${before} frames and ${amid}`)
+      t.ok(client.socket.paused)
+      t.strictSame(consumer.take(), [])
+      host.broker.alarms.clear('memory')
+      client.pump()
+      host.settle()
+      t.strictSame(client.names(), ['connection.unblocked', 'queue.declare-ok'])
+      const bodies = consumer.take().filter(({ name }) => name === 'body')
+      t.ok(Buffer.concat(bodies.map(({ payload }) => payload)).equals(body))
+    }
 })
 
 t.test('who does not know connection.blocked is stopped without it, and not dropped', async t => {
@@ -354,6 +516,83 @@ t.test('a client that does not read is not read from, and its consumers wait', a
   t.notOk(client.connection.congestedOutput)
   t.equal(queue?.readyCount, 0)
   t.equal(bodiesOf(client.take()).length, published)
+})
+
+t.test('many large answers asked for at once are not made before they are read', async t => {
+  const host = new SimulatedBroker()
+  const publisher = host.open()
+  const client = host.connect()
+  client.give(...handshake({ frameMax: 4096 }), method(1, 'channel.open', {}))
+  publisher.give(declareQueue(1, 'q'))
+  const count = 16
+  const size = 2 ** 20
+  for (let i = 0; i < count; i++) {
+    publisher.give(publish(1, 'q', octetsOf(size, i * 2)))
+    host.settle()
+  }
+  client.take()
+  client.socket.room = 0
+  client.give(...Array(count).fill(get('q', true)), declareQueue(1, 'last'))
+  host.settle()
+  const { writer } = client.connection
+  const withFrames = size + (size / 4088 + 3) * 100
+  t.ok(writer.unsentBytes > 4 * size, 'it holds what it may')
+  t.ok(writer.unsentBytes < 4 * size + withFrames, `${writer.unsentBytes} bytes unsent`)
+  t.ok(client.socket.paused)
+  const queue = host.broker.vhost('/')?.queues.get('q')
+  t.ok((queue?.readyCount ?? 0) >= count - 6, `${queue?.readyCount} stay where they are`)
+  for (let i = 0; client.socket.holds && i < 100; i++) {
+    client.socket.drain()
+    t.ok(writer.unsentBytes < 4 * size + withFrames)
+    host.settle()
+  }
+  const frames = client.take()
+  const got = Buffer.concat(frames.flatMap(({ name, payload }) => (name === 'body' ? payload : [])))
+  const wanted = Array.from({ length: count }, (_, i) => octetsOf(size, i * 2))
+  t.ok(got.equals(Buffer.concat(wanted)), 'all of them, in order')
+  t.equal(frames.at(-1)?.name, 'queue.declare-ok')
+  t.notOk(client.socket.paused)
+})
+
+t.test('frames that take long are spread over turns, in order, and none is lost', async t => {
+  const host = new SimulatedBroker()
+  const client = host.open()
+  const other = host.open()
+  client.give(declareQueue(1, 'q'))
+  host.settle()
+  client.take()
+  const queue = host.broker.vhost('/')?.queues.get('q')
+  const enqueue = queue?.publish.bind(queue)
+  const slowly = (arrival: Parameters<NonNullable<typeof enqueue>>[0]) => {
+    host.world.clock.stall(1)
+    return enqueue?.(arrival)
+  }
+  Object.assign(queue ?? {}, { publish: slowly })
+  const numbered = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => publish(1, 'q', Buffer.from(`${from + i}`)))
+  client.give(...numbered(0, 300))
+  const late = Buffer.concat([...numbered(300, 320), declareQueue(1, 'last')])
+  let turns = 0
+  for (let before = 0; client.socket.paused && turns < 100; turns++) {
+    const ready = queue?.readyCount ?? 0
+    t.ok(ready > before && ready - before <= 40, `${ready - before} in a turn`)
+    before = ready
+    // What the socket had read already when it was told to stop.
+    if (turns === 2) client.connection.received(Buffer.from(late), late.length)
+    other.give(declareQueue(1, 'other'))
+    t.strictSame(other.names(), [], 'its answer goes out when the turn ends')
+    host.endTurn()
+    t.strictSame(other.names(), ['queue.declare-ok'])
+  }
+  t.ok(turns >= 8, `${turns} turns`)
+  host.settle()
+  t.strictSame(client.names(), ['queue.declare-ok'])
+  client.give(consume(1, 'q', 'c', true))
+  host.settle()
+  t.strictSame(
+    bodiesOf(client.take()),
+    Array.from({ length: 320 }, (_, i) => `${i}`),
+  )
 })
 
 // --- channels
