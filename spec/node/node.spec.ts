@@ -1,10 +1,11 @@
 /** Whole brokers on real sockets: inside this process, and as a program of their own. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import amqp, { type ChannelModel } from 'amqplib'
 import t, { type Test } from 'tap'
@@ -32,6 +33,15 @@ function closing(client: ChannelModel): Promise<number> {
   return new Promise(resolve => {
     client.on('close', (error?: { code?: number }) => resolve(error?.code ?? 0))
   })
+}
+
+/** A port that is free at the moment. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise(resolve => server.close(resolve))
+  return port
 }
 
 /** What keeps this process alive, once what just ended is gone. */
@@ -101,6 +111,23 @@ t.test('a wrong setting is refused by name, and nothing is left', async t => {
   t.strictSame(await resources(), before)
 })
 
+t.test('max_connections bounds open connections, and one that ends makes room', async t => {
+  const broker = await startBroker({ settings: { max_connections: 2 } })
+  // Who has not logged in takes no place.
+  const stranger = connect(broker.port, '127.0.0.1')
+  await new Promise<void>(resolve => stranger.on('connect', resolve))
+  const first = await amqp.connect(broker.url)
+  const second = await amqp.connect(broker.url)
+  await t.rejects(amqp.connect(broker.url), /got <ConnectionClose/)
+  await first.close()
+  const third = await amqp.connect(broker.url)
+  t.equal(await roundTrip(third, 'let in'), 'let in')
+  t.ok(await second.createChannel(), 'who was there stays')
+  stranger.destroy()
+  await Promise.all([second.close(), third.close()])
+  await broker.close()
+})
+
 // --- as a program
 
 interface Program {
@@ -164,6 +191,54 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
     t.equal(await code, 320)
     t.match(await ended, { code: 0, errors: '' })
     t.match(JSON.parse(lines.at(-1) ?? ''), { msg: 'stopped' })
+  })
+
+/** A client of a program that says nothing of its start. */
+async function clientWhenUp(port: number): Promise<ChannelModel> {
+  for (let tries = 0; ; tries++)
+    try {
+      return await amqp.connect(`amqp://127.0.0.1:${port}`)
+    } catch (error) {
+      if (tries === 200) throw error
+      await pause(25)
+    }
+}
+
+/** Clients come and go, and the program still ends in order. */
+async function proveAtWork(t: Test, child: ChildProcess, port: number): Promise<void> {
+  const ended = new Promise(resolve => child.on('exit', (...how) => resolve(how)))
+  for (let i = 0; i < 3; i++) {
+    const client = await clientWhenUp(port)
+    t.equal(await roundTrip(client, `${i}`), `${i}`)
+    await client.close()
+    // The log is written meanwhile, or rather is not.
+    await pause(150)
+  }
+  child.kill('SIGTERM')
+  t.strictSame(await ended, [0, null])
+}
+
+for (const formatter of ['json', 'plaintext'] as const)
+  t.test(`a full disk under a ${formatter} log stops nothing but the log`, async t => {
+    const full = await open('/dev/full', 'w')
+    t.teardown(() => full.close())
+    const port = await freePort()
+    const set = ['--set', `log.console.formatter=${formatter}`]
+    const argv = [program, '--host', '127.0.0.1', '--port', `${port}`, ...set]
+    const stdio: StdioOptions = ['ignore', full.fd, 'inherit']
+    const child = spawn(process.execPath, argv, { env: {}, cwd: tmpdir(), stdio })
+    t.teardown(() => child.kill('SIGKILL'))
+    await proveAtWork(t, child, port)
+  })
+
+for (const formatter of ['json', 'plaintext'] as const)
+  t.test(`a ${formatter} log that nobody reads any more stops nothing`, async t => {
+    const set = ['--set', `log.console.formatter=${formatter}`]
+    const { child, line } = run(t, '--host', '127.0.0.1', '--port', '0', ...set)
+    const started = await line('started TCP listener')
+    const port = Number(/127\.0\.0\.1:(\d+)/.exec(started)?.[1])
+    child.stdout?.destroy()
+    await proveAtWork(t, child, port)
   })
 
 t.test('a wrong settings file ends it with 78, and the place of each mistake', async t => {
