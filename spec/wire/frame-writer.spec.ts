@@ -214,8 +214,10 @@ t.test('with more than 1 MiB unsent it is congested until the socket has taken i
     t.equal(bench.congested, false, time)
     bench.view(1)
     t.equal(bench.congested, true)
-    bench.socket.drain()
-    t.equal(bench.congested, true, 'the rest is with the socket, which has not taken it')
+    for (let stretches = 0; stretches < 2; stretches++) {
+      bench.socket.drain()
+      t.equal(bench.congested, true, 'the rest is with the socket, which has not taken it')
+    }
     bench.socket.drain()
     t.equal(bench.congested, false)
   }

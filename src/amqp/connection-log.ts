@@ -48,8 +48,8 @@ export class ConnectionLog {
         `connection (${conn}) has a client-provided name: ${shown(connectionName)}`,
       )
     this.#log.info(
-      { conn, user, vhost: vhost?.name },
-      `connection (${conn}): user '${user}' authenticated and granted access to vhost '${vhost?.name}'`,
+      { conn, user: shown(user), vhost: vhost?.name },
+      `connection (${conn}): user '${shown(user)}' authenticated and granted access to vhost '${vhost?.name}'`,
     )
   }
 

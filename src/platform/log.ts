@@ -15,7 +15,12 @@ const shownMax = 256
 
 export function shown(text: string): string {
   const cut = text.length > shownMax ? `${text.slice(0, shownMax)}...` : text
-  return JSON.stringify(cut).slice(1, -1)
+  return JSON.stringify(cut)
+    .slice(1, -1)
+    .replace(
+      /[\u007f-\u009f\u2028\u2029]/g,
+      c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
 }
 
 const silent = () => {}

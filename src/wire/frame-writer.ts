@@ -11,6 +11,9 @@ import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
 /** With more than this unsent, deliveries to the connection wait until the socket has taken it. */
 const congestedBytes = 1024 * 1024
 
+/** About so much is handed to the socket at a time: a slow reader that takes it shows that it lives. */
+const handedBytes = 256 * 1024
+
 /** Told when the socket stops taking bytes, and when it takes them again. */
 export interface Congestion {
   congested(): void
@@ -172,6 +175,7 @@ export class FrameWriter implements TurnParty {
 
   /** Writes all there is; called only while the socket is free. */
   #send(): void {
+    while (this.#unsentBytes > handedBytes) if (!this.#sendSome()) return
     const tail = this.at - this.#from
     const bytes = this.#unsentBytes + tail
     if (bytes === 0) return
@@ -198,6 +202,19 @@ export class FrameWriter implements TurnParty {
       this.#lentUnsent = lent
       this.#from = this.at
     }
+  }
+
+  /** Writes the first stretches of many. Their chunks come back with the rest. */
+  #sendSome(): boolean {
+    let count = 0
+    let bytes = 0
+    while (bytes < handedBytes) bytes += (this.#unsent[count++] as Uint8Array).length
+    const stretches = this.#unsent.splice(0, count)
+    this.#unsentBytes -= bytes
+    if (this.#closed) return true
+    this.bytesSent += bytes
+    this.#busy = !this.#socket.writeAll(stretches)
+    return !this.#busy
   }
 
   #release(): void {
