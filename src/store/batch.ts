@@ -1,0 +1,136 @@
+/**
+ * What is appended between two writes: records in memory, one behind the other, until they are
+ * durable. A file that failed does not take them along: they are laid out anew for the next one.
+ *
+ *     pieces   [ record record record ] [ record ... ] [ head of a large record ] + its parts
+ *                first 4 KiB, its own      256 KiB         its own
+ */
+import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
+import { isMessage, kindAt, makeVoid, numberAt, sizeAt } from './record.js'
+
+/** A batch of a few settlements needs no whole chunk; many of them may wait for one sync. */
+const firstPieceBytes = 4096
+
+/** From here on a record has a piece of its own. */
+const largeBytes = chunkBytes / 4
+
+export interface Piece {
+  readonly bytes: Buffer
+  filled: number
+  /** Further bytes of the last record in the piece, kept where they are. */
+  parts: readonly Buffer[] | null
+  readonly pooled: boolean
+}
+
+export class Batch {
+  readonly pieces: Piece[] = []
+  /** Somebody waits for it: it is synced at once. */
+  urgent = false
+  /** Bytes of records that were not withdrawn, and how many. */
+  bytes = 0
+  records = 0
+  messages = 0
+  /** Numbers given to its records; `last` is the one before `first` when it has none of its own. */
+  readonly first: number
+  last: number
+  /** Where the messages came to stand: number and offset in turn. Set when it is laid out. */
+  places = new Float64Array(0)
+  segment = -1
+  /** Called once it is durable. */
+  readonly waiting: (() => void)[] = []
+  /** Where `reserve` made room. */
+  buffer: Buffer = Buffer.alloc(0)
+  at = 0
+
+  readonly #pool: ChunkPool
+  /** Where each number's record stands: piece and offset; -1: it cannot be withdrawn. */
+  #records: Int32Array = new Int32Array(64)
+
+  constructor(pool: ChunkPool, first: number) {
+    this.#pool = pool
+    this.first = first
+    this.last = first - 1
+  }
+
+  get empty(): boolean {
+    return this.pieces.length === 0 && this.last < this.first && this.waiting.length === 0
+  }
+
+  /** Makes room for a record at `buffer[at...)`; its parts follow it. */
+  reserve(size: number, parts: readonly Buffer[] | null): void {
+    let piece = this.pieces.at(-1)
+    if (size >= largeBytes || parts !== null) {
+      piece = { bytes: Buffer.allocUnsafeSlow(size), filled: 0, parts, pooled: false }
+      this.pieces.push(piece)
+    } else if (piece === undefined || piece.bytes.length - piece.filled < size) {
+      const small = piece === undefined && size <= firstPieceBytes
+      const bytes = small ? Buffer.allocUnsafeSlow(firstPieceBytes) : this.#pool.take()
+      piece = { bytes, filled: 0, parts: null, pooled: !small }
+      this.pieces.push(piece)
+    }
+    this.buffer = piece.bytes
+    this.at = piece.filled
+    piece.filled += size
+    this.bytes += size
+    if (parts !== null) for (const part of parts) this.bytes += part.length
+    this.records++
+  }
+
+  /** The record reserved last turned out shorter. */
+  shorten(bytes: number): void {
+    ;(this.pieces.at(-1) as Piece).filled -= bytes
+    this.bytes -= bytes
+  }
+
+  /** The record reserved last has the next number of the log. */
+  enter(number: number, message: boolean): void {
+    const index = number - this.first
+    if (index >= this.#records.length) {
+      const larger = new Int32Array(2 * this.#records.length)
+      larger.set(this.#records)
+      this.#records = larger
+    }
+    this.#records[index] = message ? (this.pieces.length - 1) * chunkBytes + this.at : -1
+    this.last = number
+    if (message) this.messages++
+  }
+
+  /** Takes a message out again; false: it is not here, or is more than a message. */
+  withdraw(number: number): boolean {
+    const record = this.#records[number - this.first] as number
+    if (record < 0) return false
+    const at = record % chunkBytes
+    const { bytes } = this.pieces[(record - at) / chunkBytes] as Piece
+    this.#records[number - this.first] = -1
+    makeVoid(bytes, at)
+    this.bytes -= sizeAt(bytes, at)
+    this.records--
+    this.messages--
+    return true
+  }
+
+  /** Forgets where messages of the last layout came to stand. */
+  beginPlaces(segment: number): void {
+    this.segment = segment
+    this.#placed = 0
+    if (this.places.length < 2 * this.records) this.places = new Float64Array(2 * this.records)
+  }
+
+  #placed = 0
+
+  place(bytes: Buffer, at: number, offset: number): void {
+    if (!isMessage(kindAt(bytes, at))) return
+    this.places[this.#placed++] = numberAt(bytes, at)
+    this.places[this.#placed++] = offset
+  }
+
+  get placed(): number {
+    return this.#placed
+  }
+
+  /** It is durable: gives the memory back. */
+  release(): void {
+    for (const piece of this.pieces) if (piece.pooled) this.#pool.give(piece.bytes)
+    this.pieces.length = 0
+  }
+}

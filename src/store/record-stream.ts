@@ -1,0 +1,58 @@
+/** Puts records together again from the payloads of blocks. */
+import { sizeAt } from './record.js'
+
+export class RecordStream {
+  /** Hears of each record: `bytes` from `start`, valid only during the call, and its place in the file. */
+  readonly #found: (bytes: Buffer, start: number, offset: number) => void
+  #partial = Buffer.alloc(0)
+  #filled = 0
+  #offset = 0
+
+  constructor(found: (bytes: Buffer, start: number, offset: number) => void) {
+    this.#found = found
+  }
+
+  /** Forgets a record whose rest is missing. */
+  reset(): void {
+    this.#filled = 0
+  }
+
+  /** The payload of the next block: `bytes[start..end)`, which stands at `offset` in the file. */
+  feed(bytes: Buffer, start: number, end: number, offset: number): void {
+    let at = start
+    while (this.#filled > 0 && at < end) at = this.#complete(bytes, at, end)
+    while (at < end) {
+      if (end - at < 4 || at + sizeAt(bytes, at) > end) {
+        this.#offset = offset + at - start
+        this.#keep(bytes, at, end)
+        return
+      }
+      this.#found(bytes, at, offset + at - start)
+      at += sizeAt(bytes, at)
+    }
+  }
+
+  /** Goes on with a record that was begun; returns where it stopped. */
+  #complete(bytes: Buffer, start: number, end: number): number {
+    const wanted = this.#filled < 4 ? 4 : sizeAt(this.#partial, 0)
+    const at = Math.min(end, start + wanted - this.#filled)
+    this.#keep(bytes, start, at)
+    if (this.#filled >= 4 && this.#filled === sizeAt(this.#partial, 0)) {
+      this.#filled = 0
+      this.#found(this.#partial, 0, this.#offset)
+    }
+    return at
+  }
+
+  #keep(bytes: Buffer, start: number, end: number): void {
+    const filled = this.#filled + end - start
+    if (filled > this.#partial.length) {
+      const known = this.#filled >= 4 ? sizeAt(this.#partial, 0) : 0
+      const larger = Buffer.allocUnsafeSlow(Math.max(filled, Math.min(known, 2 * filled), 1024))
+      this.#partial.copy(larger, 0, 0, this.#filled)
+      this.#partial = larger
+    }
+    bytes.copy(this.#partial, this.#filled, start, end)
+    this.#filled = filled
+  }
+}
