@@ -1,0 +1,147 @@
+/**
+ * Gives the space of dead messages back. Only the oldest segment is ever removed: messages in it
+ * that some queue still holds are appended again under their old numbers, naming only those
+ * queues; once that is durable, so is everything before it, and the segment can go. A settlement
+ * therefore outlives the message it settles.
+ */
+import type { Clock } from '../platform/clock.js'
+import type { LogOwner } from './log.js'
+import { contentAt, isMessage, Kind, kindAt, marksAt, numberAt, sizeAt } from './record.js'
+import { RecordStream } from './record-stream.js'
+import { limitOf, type Segment, segmentHeadBytes } from './segment.js'
+import { Targets } from './targets.js'
+import { isGap, judge } from './verdict.js'
+import type { ReadRecord, Windows } from './windows.js'
+
+/** Dead bytes may be this many times the live ones: then at most 1.7 bytes are written per byte. */
+const deadPerLive = 1.5
+
+/** Cleaning holds the event loop for no longer than this. */
+const stepMs = 1
+
+/** Copies waiting for the disk above which cleaning waits too. */
+const copiedBytesMax = 4 * 1024 * 1024
+
+/** What cleaning needs of the log. */
+export interface CleanedLog {
+  readonly segments: readonly Segment[]
+  readonly owner: LogOwner
+  readonly windows: Windows
+  readonly clock: Clock
+  readonly segmentBytes: number
+  readonly dropBeforeNumber: number
+  copy(
+    number: number,
+    targets: Targets,
+    marks: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void
+  flushed(): Promise<void>
+  removeOldest(): Promise<void>
+}
+
+export class Cleaner {
+  readonly #log: CleanedLog
+  readonly #targets = new Targets()
+  /** A segment is being looked through or copied. */
+  working = false
+  #stopped = false
+  /** Segments removed, and messages copied out of them. */
+  removed = 0
+  copied = 0
+
+  constructor(log: CleanedLog) {
+    this.#log = log
+  }
+
+  /** Removes segments, if there is too much in them that is dead. */
+  check(): void {
+    if (this.working || this.#stopped || !this.#wanted()) return
+    this.working = true
+    void this.#clean().finally(() => {
+      this.working = false
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #wanted(): boolean {
+    const { segments, owner, segmentBytes } = this.#log
+    if (segments.length < 2) return false
+    let bytes = 0
+    for (const segment of segments) bytes += segment.size
+    const live = owner.liveBytes()
+    return bytes - live > deadPerLive * live + 2 * segmentBytes
+  }
+
+  async #clean(): Promise<void> {
+    try {
+      while (!this.#stopped && this.#wanted()) if (!(await this.#cleanOldest())) return
+    } catch {
+      // The disk is at fault; another attempt comes with the next batch that is durable.
+    }
+  }
+
+  /** False: the oldest segment cannot go. */
+  async #cleanOldest(): Promise<boolean> {
+    const { segments, windows, owner } = this.#log
+    const segment = segments[0] as Segment
+    await segment.sealing
+    const live: number[] = []
+    let kept = false
+    let since = this.#log.clock.monotonicMs()
+    const records = new RecordStream((bytes, start, offset) => {
+      const kind = kindAt(bytes, start)
+      const number = numberAt(bytes, start)
+      if (kind === Kind.opaque && number >= this.#log.dropBeforeNumber) kept = true
+      if (!isMessage(kind) && kind !== Kind.placed) return
+      const end = start + sizeAt(bytes, start)
+      const place = kind === Kind.placed ? bytes.readUInt32LE(end - 8) : offset
+      if (owner.holders(number, segment.number, place, this.#targets)) live.push(number, place)
+    })
+    if (!(await windows.index(segment, records))) {
+      const blocks = await windows.blocks(segment)
+      const limit = limitOf(segments, 0)
+      const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, limit, null)
+      for (const step of verdict.steps)
+        if (!isGap(step)) await windows.stream(segment, step, records)
+    }
+    if (kept) return false
+    let copied = 0
+    for (let i = 0; i < live.length && !this.#stopped; i += 2) {
+      const number = live[i] as number
+      const place = live[i + 1] as number
+      const record = windows.peek(segment, place) ?? (await windows.record(segment, place))
+      copied += this.#copy(segment, number, place, record)
+      if (copied > copiedBytesMax) {
+        await this.#log.flushed()
+        copied = 0
+      } else if (this.#log.clock.monotonicMs() - since > stepMs) {
+        await new Promise<void>(resolve => this.#log.clock.after(0, resolve))
+        since = this.#log.clock.monotonicMs()
+      }
+    }
+    await this.#log.flushed()
+    if (this.#stopped) return false
+    await this.#log.removeOldest()
+    this.removed++
+    return true
+  }
+
+  /** Appends a message again, if it is still held; returns its bytes. */
+  #copy(segment: Segment, number: number, place: number, { bytes, start }: ReadRecord): number {
+    if (numberAt(bytes, start) !== number || !isMessage(kindAt(bytes, start)))
+      throw new Error(`${segment.path} holds another record at byte ${place}`)
+    this.#targets.clear()
+    if (!this.#log.owner.holders(number, segment.number, place, this.#targets)) return 0
+    const end = start + sizeAt(bytes, start)
+    const content = contentAt(bytes, start)
+    this.#log.copy(number, this.#targets, marksAt(bytes, start), bytes, content, end)
+    this.copied++
+    return end - start
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The start of a log: finds its segments, tells the owner what they say, in order, and where the
+ * log ends. Segments with an index are known by it; of the others every block is checked.
+ */
+import { type Files, readAll } from '../platform/files.js'
+import type { ChunkPool } from '../structures/chunk-pool.js'
+import { Batch } from './batch.js'
+import type { Damage, LogReplay } from './log.js'
+import { isMessage, kindAt, numberAt, replayRecord, sizeAt } from './record.js'
+import { RecordStream } from './record-stream.js'
+import {
+  limitOf,
+  readSegmentHead,
+  Segment,
+  type SegmentHead,
+  segmentHeadBytes,
+  segmentName,
+  segmentOf,
+} from './segment.js'
+import { isGap, judge } from './verdict.js'
+import type { Windows } from './windows.js'
+
+/** Where a log that was read goes on. */
+export interface Found {
+  readonly segments: Segment[]
+  readonly lastSegment: number
+  /** Segments in which nothing counts. */
+  readonly unused: readonly Segment[]
+  /** Records that are to be written again, as this batch. */
+  readonly doubtful: Batch
+  readonly nextBatch: number
+  readonly crc: number
+  readonly nextNumber: number
+  readonly epoch: number
+  readonly clean: boolean
+  readonly records: number
+  readonly cutBytes: number
+  readonly damages: readonly Damage[]
+}
+
+/** A segment and its head, which may be damaged. */
+interface Opened {
+  readonly segment: Segment
+  readonly head: SegmentHead | null
+}
+
+export class RecoveryRun {
+  readonly #files: Files
+  readonly #folder: string
+  readonly #windows: Windows
+  readonly #replay: LogReplay
+  readonly #damages: Damage[] = []
+  /** Damage after which no new number has been seen yet. */
+  #open: Damage[] = []
+  #records = 0
+  #highest = 0
+  #segment = 0
+  #cutBytes = 0
+  #lastSegment = 0
+  readonly #doubtful: Batch
+
+  constructor(files: Files, folder: string, windows: Windows, pool: ChunkPool, replay: LogReplay) {
+    this.#doubtful = new Batch(pool, 0)
+    this.#files = files
+    this.#folder = folder
+    this.#windows = windows
+    this.#replay = replay
+  }
+
+  async run(): Promise<Found> {
+    const opened = await this.#openAll()
+    const heads = opened.flatMap(({ head }) => (head === null ? [] : [head]))
+    const unused = await this.#unused(opened)
+    const segments = opened.map(({ segment }) => segment)
+    for (const { segment, head } of opened)
+      if (head === null)
+        this.#damage(segment, 0, segmentHeadBytes, segment.firstBatch, segment.firstBatch)
+    let nextBatch = segments[0]?.firstBatch ?? 1
+    let crc: number | null = null
+    for (const [i, segment] of segments.entries()) {
+      const limit = limitOf(segments, i)
+      this.#segment = segment.number
+      const known = await this.#byIndex(segment, limit)
+      if (known) {
+        nextBatch = (segment.trailer?.lastBatch ?? 0) + 1
+        crc = segment.trailer?.lastCrc ?? null
+      } else {
+        const verdict = await this.#byBlocks(segment, limit, crc)
+        nextBatch = verdict.nextBatch
+        crc = verdict.crc
+      }
+    }
+    this.#closeDamages(Number.POSITIVE_INFINITY)
+    const numbers = segments.map(({ trailer }) => trailer?.nextNumber ?? 1)
+    return {
+      segments,
+      lastSegment: this.#lastSegment,
+      doubtful: this.#doubtful,
+      nextBatch,
+      crc: crc ?? 0,
+      nextNumber: Math.max(this.#highest + 1, ...numbers, ...heads.map(head => head.nextNumber)),
+      epoch: 1 + Math.max(0, ...heads.map(head => head.epoch)),
+      unused,
+      clean: unused.length === 0 && (segments.at(-1)?.trailer?.closed ?? segments.length === 0),
+      records: this.#records,
+      cutBytes: this.#cutBytes,
+      damages: this.#damages,
+    }
+  }
+
+  async #openAll(): Promise<Opened[]> {
+    const opened: Opened[] = []
+    for (const name of await this.#files.list(this.#folder)) {
+      const number = segmentOf(name)
+      if (number < 0) continue
+      this.#lastSegment = number
+      const found = await this.#openOne(number)
+      if (found !== null) opened.push(found)
+    }
+    const oldest = Math.max(0, ...opened.map(({ head }) => head?.oldest ?? 0))
+    for (const { segment } of opened) if (segment.number < oldest) await this.#remove(segment)
+    return opened.filter(({ segment }) => segment.number >= oldest)
+  }
+
+  /** Opens a segment. One that was never begun is removed. */
+  async #openOne(number: number): Promise<Opened | null> {
+    const path = `${this.#folder}/${segmentName(number)}`
+    const file = await this.#files.open(path)
+    const bytes = Buffer.alloc(segmentHeadBytes)
+    const count = await readAll(file, bytes, 0)
+    const head = readSegmentHead(bytes.subarray(0, count), path)
+    const segment = new Segment(number, head?.firstBatch ?? 0, file, path)
+    await segment.readTrailer()
+    if (head !== null) return { segment, head }
+    const first = (await this.#windows.blocks(segment))[0]
+    if (first === undefined) {
+      await this.#remove(segment)
+      return null
+    }
+    const { size, trailer } = segment
+    const known = new Segment(number, first.batch, file, path)
+    known.size = size
+    known.trailer = trailer
+    return { segment: known, head: null }
+  }
+
+  /**
+   * Takes the last segments away that have no whole batch: what one of them was to replace may have
+   * been durable where it stood before.
+   */
+  async #unused(opened: Opened[]): Promise<Segment[]> {
+    const unused: Segment[] = []
+    for (let last = opened.at(-1); last !== undefined; last = opened.at(-1)) {
+      const { segment } = last
+      if (segment.trailer !== null) break
+      const blocks = await this.#windows.blocks(segment)
+      const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, null, null)
+      if (verdict.steps.length > 0 || verdict.doubtful.length > 0) break
+      if (segment.size > segmentHeadBytes) this.#cutBytes += segment.size - segmentHeadBytes
+      unused.push(segment)
+      opened.pop()
+    }
+    return unused
+  }
+
+  async #byIndex(segment: Segment, limit: number | null): Promise<boolean> {
+    const { trailer } = segment
+    if (trailer === null || (limit !== null && trailer.lastBatch !== limit - 1)) return false
+    const records = new RecordStream((bytes, start) => this.#record(bytes, start, 0))
+    const read = await this.#windows.index(segment, records)
+    if (read) segment.end = trailer.indexAt
+    else segment.trailer = null
+    return read
+  }
+
+  async #byBlocks(segment: Segment, limit: number | null, crc: number | null) {
+    segment.trailer = null
+    const blocks = await this.#windows.blocks(segment)
+    const { firstBatch } = segment
+    const verdict = judge(blocks, firstBatch, segmentHeadBytes, limit, crc)
+    const records = new RecordStream((bytes, start, offset) => this.#record(bytes, start, offset))
+    for (const step of verdict.steps)
+      if (isGap(step)) this.#damage(segment, step.from, step.to, step.firstBatch, step.lastBatch)
+      else await this.#windows.stream(segment, step, records)
+    const again = new RecordStream((bytes, start, offset) => {
+      this.#record(bytes, start, offset)
+      this.#keepDoubtful(bytes, start)
+    })
+    for (const run of verdict.doubtful) await this.#windows.stream(segment, run, again)
+    segment.end = verdict.end
+    if (limit === null && segment.size > verdict.end) {
+      this.#cutBytes += segment.size - verdict.end
+      // If this fails, the next segment's head says all the same that the rest does not count.
+      await segment.file.truncate(verdict.end).catch(() => {})
+    }
+    segment.size = verdict.end
+    return verdict
+  }
+
+  #record(bytes: Buffer, start: number, offset: number): void {
+    const number = numberAt(bytes, start)
+    if (number > this.#highest) {
+      this.#closeDamages(number)
+      this.#highest = number
+    }
+    this.#records++
+    replayRecord(bytes, start, this.#segment, offset, this.#replay)
+  }
+
+  #keepDoubtful(bytes: Buffer, start: number): void {
+    const size = sizeAt(bytes, start)
+    this.#doubtful.reserve(size, null)
+    bytes.copy(this.#doubtful.buffer, this.#doubtful.at, start, start + size)
+    if (isMessage(kindAt(bytes, start))) this.#doubtful.messages++
+  }
+
+  #damage(segment: Segment, from: number, to: number, firstBatch: number, lastBatch: number): void {
+    const place = { segment: segment.number, from, to, firstBatch, lastBatch }
+    this.#open.push({ ...place, numbers: null })
+  }
+
+  /** The numbers between the last one seen and this one are missing. */
+  #closeDamages(number: number): void {
+    const first = this.#highest + 1
+    const numbers = number > first ? ([first, number - 1] as const) : null
+    for (const damage of this.#open) this.#damages.push({ ...damage, numbers })
+    this.#open = []
+  }
+
+  async #remove(segment: Segment): Promise<void> {
+    segment.removed = true
+    this.#windows.forget(segment)
+    await segment.file.close().catch(() => {})
+    await this.#files.remove(segment.path).catch(() => {})
+  }
+}

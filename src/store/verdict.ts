@@ -1,0 +1,131 @@
+/**
+ * Judges the blocks found in a segment: what counts, what is damaged, what is a torn tail. A batch
+ * is known to have been durable if a later one says so, or a later segment begins after it; what
+ * such a batch lacks is damage. Of the others, the first that is not whole is where the log ends;
+ * those before it are doubtful: they can be read, but nobody knows whether from the disk or from
+ * the cache of a file whose sync has failed. They are to be written again.
+ */
+import { addToBatchCrc, type Block, blockHeadBytes, Flag } from './block.js'
+
+/** Bytes of a segment, from `from` to `to`, that should hold these batches and do not. */
+export interface Gap {
+  readonly from: number
+  readonly to: number
+  readonly firstBatch: number
+  readonly lastBatch: number
+}
+
+export interface Verdict {
+  /** In the order of the file: runs of blocks that follow each other, and gaps between them. */
+  readonly steps: readonly (readonly Block[] | Gap)[]
+  /** Whole batches behind these. */
+  readonly doubtful: readonly (readonly Block[])[]
+  /** The batch behind those that are not doubtful. */
+  readonly nextBatch: number
+  /** Checksum of the one before that; null: not known. */
+  readonly crc: number | null
+  /** Where the last batch that counts ends. */
+  readonly end: number
+}
+
+export function isGap(step: readonly Block[] | Gap): step is Gap {
+  return 'firstBatch' in step
+}
+
+/** `limit`: the batch with which the next segment begins, null for the last segment. */
+export function judge(
+  found: readonly Block[],
+  firstBatch: number,
+  start: number,
+  limit: number | null,
+  previousCrc: number | null,
+): Verdict {
+  const blocks = found.filter(
+    ({ batch, flags }) => (flags & Flag.index) === 0 && (limit === null || batch < limit),
+  )
+  const synced =
+    limit === null
+      ? blocks.reduce((most, { batch, lag }) => Math.max(most, batch - lag), firstBatch - 1)
+      : limit - 1
+  const steps: (readonly Block[] | Gap)[] = []
+  const doubtful: Block[][] = []
+  let sureCrc: number | null | undefined
+  let next = firstBatch
+  let crc = previousCrc
+  let end = start
+  for (const group of groups(blocks)) {
+    const { batch, offset } = group[0] as Block
+    if (batch < next) continue
+    if (batch > next && next <= synced) {
+      const lastBatch = Math.min(synced, batch - 1)
+      steps.push({ from: end, to: offset, firstBatch: next, lastBatch })
+      next = lastBatch + 1
+      crc = null
+    }
+    const whole = isWhole(group, crc)
+    if (batch > synced) {
+      if (batch !== next || !whole) break
+      if (doubtful.length === 0) sureCrc = crc
+      doubtful.push(group)
+    } else if (whole) steps.push(group)
+    else steps.push(...pieces(group, end))
+    crc = whole ? group.reduce((crc, block) => addToBatchCrc(crc, block.crc), 0) : null
+    end = endOf(group.at(-1) as Block)
+    next = batch + 1
+  }
+  if (next <= synced) {
+    steps.push({ from: end, to: end, firstBatch: next, lastBatch: synced })
+    next = synced + 1
+    crc = null
+  }
+  const nextBatch = next - doubtful.length
+  return { steps, doubtful, nextBatch, crc: sureCrc === undefined ? crc : sureCrc, end }
+}
+
+function groups(blocks: readonly Block[]): Block[][] {
+  const all: Block[][] = []
+  for (const block of blocks) {
+    const group = all.at(-1)
+    if (group?.[0]?.batch === block.batch) group.push(block)
+    else all.push([block])
+  }
+  return all
+}
+
+/** All blocks of the batch are here, and it follows the batch that came before. */
+function isWhole(group: readonly Block[], crc: number | null): boolean {
+  return (
+    ((group.at(-1) as Block).flags & Flag.last) !== 0 &&
+    group.every(({ block, previous }, i) => block === i && (crc === null || previous === crc))
+  )
+}
+
+/** The runs of a batch that is not whole, and the gaps between them. */
+function pieces(group: readonly Block[], start: number): (readonly Block[] | Gap)[] {
+  const { batch } = group[0] as Block
+  const steps: (Block[] | Gap)[] = []
+  let run: Block[] = []
+  let expected = 0
+  let end = start
+  for (const block of group) {
+    if (block.block !== expected) {
+      if (run.length > 0) steps.push(run)
+      steps.push({ from: end, to: block.offset, firstBatch: batch, lastBatch: batch })
+      run = []
+    }
+    run.push(block)
+    expected = block.block + 1
+    end = endOf(block)
+  }
+  if (run.length > 0) steps.push(run)
+  const last = group.at(-1) as Block
+  if ((last.flags & Flag.last) === 0)
+    steps.push({ from: end, to: end, firstBatch: batch, lastBatch: batch })
+  else if (steps.length === 1)
+    steps.push({ from: start, to: start, firstBatch: batch, lastBatch: batch })
+  return steps
+}
+
+function endOf(block: Block): number {
+  return block.offset + blockHeadBytes + block.length
+}
