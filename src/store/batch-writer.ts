@@ -1,0 +1,315 @@
+/**
+ * Brings batches to the disk, one after the other: lays them out in blocks at the end of the
+ * newest segment, writes, syncs, begins segments, and starts over with a new one when the disk
+ * has failed.
+ */
+import type { Clock } from '../platform/clock.js'
+import { type Files, writeAll } from '../platform/files.js'
+import type { Batch } from './batch.js'
+import { BlockWriter, longestLag } from './block.js'
+import { Kind, kindAt, sizeAt } from './record.js'
+import type { Found } from './recovery.js'
+import { Segment, segmentHeadBytes, segmentName, writeSegmentHead } from './segment.js'
+import type { Windows } from './windows.js'
+
+/** Longest time for which a settlement waits for a sync. */
+export const settleDelayMs = 200
+
+/** Batches written and not synced: then they are. */
+const unsyncedMax = 256
+
+/** First and longest pause before another attempt after a failure. */
+const retryMs = 100
+const retryMsMax = 5000
+
+/** Where batches come from, and who hears what became of them. */
+export interface BatchSource {
+  readonly nextNumber: number
+  /** What has gathered; null: nothing, or nothing that may be written yet. */
+  gathered(): Batch | null
+  durable(batches: readonly Batch[]): void
+  /** Nothing that is not durable is in a file any more; it is tried again. */
+  failed(error: Error): void
+  /** Nothing is left to write. */
+  idle(): void
+}
+
+/** Where a writer works. */
+export interface WriterSettings {
+  readonly folder: string
+  readonly files: Files
+  readonly clock: Clock
+  readonly segmentBytes: number
+}
+
+export class BatchWriter {
+  /** Oldest first. */
+  readonly segments: Segment[]
+  /** Batches that are not in a file. */
+  readonly pending: Batch[] = []
+  failing = false
+
+  readonly #source: BatchSource
+  readonly #windows: Windows
+  readonly #files: Files
+  readonly #folder: string
+  readonly #clock: Clock
+  readonly #segmentBytes: number
+  readonly #writer = new BlockWriter()
+  readonly #epoch: number
+  #lastSegment: number
+  /** The segment being written; null: the next batch needs a new one. */
+  #current: Segment | null = null
+  /** Batches in its file that were not synced. */
+  #unsynced: Batch[] = []
+  #nextBatch: number
+  #syncedBatch: number
+  /** Checksum of the last batch laid out, and of the last that was synced. */
+  #crc: number
+  #syncedCrc: number
+  #syncDue = false
+  #cancelSync: (() => void) | null = null
+  #working: Promise<void> | null = null
+  #failures = 0
+  readonly #failureWaits: ((error: Error) => void)[] = []
+  #wake: (() => void) | null = null
+  #closed = false
+  /** The name of a removed segment may come back after a crash. */
+  #namesUncertain = false
+
+  constructor(settings: WriterSettings, source: BatchSource, windows: Windows, found: Found) {
+    this.#files = settings.files
+    this.#folder = settings.folder
+    this.#clock = settings.clock
+    this.#segmentBytes = settings.segmentBytes
+    this.#source = source
+    this.#windows = windows
+    this.segments = found.segments
+    this.#epoch = found.epoch
+    this.#lastSegment = found.lastSegment
+    this.#nextBatch = found.nextBatch
+    this.#syncedBatch = found.nextBatch - 1
+    this.#crc = found.crc
+    this.#syncedCrc = found.crc
+    if (found.doubtful.records > 0) this.pending.push(found.doubtful)
+  }
+
+  /** Ends when what is waiting is durable, and seals the last segment; rejects if it cannot. */
+  async close(done: Promise<void>): Promise<void> {
+    this.work()
+    try {
+      await Promise.race([done, this.nextFailure()])
+      this.#closed = true
+      await this.#working
+      await this.#current?.seal(this.#nextBatch - 1, this.#crc, this.#source.nextNumber, true)
+    } finally {
+      this.#closed = true
+      this.#cancelSync?.()
+      this.#wake?.()
+      for (const segment of this.segments) {
+        await segment.sealing
+        await segment.file.close().catch(() => {})
+      }
+    }
+  }
+
+  /** Deletes the oldest segment, of which nothing is needed any more. */
+  async removeOldest(): Promise<void> {
+    // A name that comes back after a crash must not find its settlements gone: until that is
+    // excluded, by a synced folder or by the head of a newer segment, no further one is removed.
+    if (this.#namesUncertain) await this.#files.syncFolder(this.#folder)
+    this.#namesUncertain = true
+    const segment = this.segments.shift() as Segment
+    segment.removed = true
+    this.#windows.forget(segment)
+    await segment.file.close().catch(() => {})
+    await this.#files.remove(segment.path)
+    await this.#files.syncFolder(this.#folder)
+    this.#namesUncertain = false
+  }
+
+  /** Begins a segment, deletes those that are of no use, and writes what is doubtful again. */
+  async begin({ damages, unused }: Found): Promise<void> {
+    const empty = this.segments.filter(
+      ({ number, end }) =>
+        end === segmentHeadBytes && !damages.some(({ segment }) => segment === number),
+    )
+    const doubtful = this.pending[0]
+    try {
+      await this.#roll()
+    } catch {
+      // A full or broken disk: the next attempt will tell.
+      return
+    }
+    for (const segment of [...empty, ...unused]) await this.#discard(segment)
+    if (doubtful !== undefined) {
+      const durable = new Promise<void>(resolve => doubtful.waiting.push(resolve))
+      this.work()
+      await Promise.race([durable, this.nextFailure().catch(() => {})])
+    }
+  }
+
+  /** Deletes a segment in which nothing counts. */
+  async #discard(segment: Segment): Promise<void> {
+    const at = this.segments.indexOf(segment)
+    if (at >= 0) this.segments.splice(at, 1)
+    segment.removed = true
+    await segment.file.close().catch(() => {})
+    await this.#files.remove(segment.path).catch(() => {})
+  }
+
+  /** Writes and syncs until nothing is left to do. */
+  work(): void {
+    if (this.#working !== null || this.#closed) return
+    this.#working = this.#writeAll().finally(() => {
+      this.#working = null
+      this.#source.idle()
+    })
+  }
+
+  async #writeAll(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        const batch = this.pending.shift() ?? this.#source.gathered()
+        if (batch !== null) await this.#write(batch)
+        else if (!this.#syncDue) return
+        if (this.#syncDue) await this.#sync()
+      } catch (error) {
+        this.#fail(error as Error)
+        if (this.#failures > 1) await this.#pause()
+      }
+    }
+  }
+
+  async #write(batch: Batch): Promise<void> {
+    this.#unsynced.push(batch)
+    if (batch.records > 0) {
+      if (this.#current === null || this.#current.end >= this.#segmentBytes) await this.#roll(batch)
+      const segment = this.#current as unknown as Segment
+      this.#layOut(batch, segment)
+      const { parts, start, end } = this.#writer
+      await writeAll(segment.file, parts, start)
+      segment.end = end
+      segment.size = end
+    }
+    if (batch.urgent || this.#unsynced.length >= unsyncedMax) this.#syncDue = true
+    else
+      this.#cancelSync ??= this.#clock.after(settleDelayMs, () => {
+        this.#syncDue = true
+        this.work()
+      })
+  }
+
+  /** Cuts a batch into blocks at the end of a segment. */
+  #layOut(batch: Batch, segment: Segment): void {
+    const writer = this.#writer
+    const number = this.#nextBatch++
+    const lag = Math.min(longestLag, number - this.#syncedBatch)
+    writer.begin(segment.end, segment.seed, number, this.#crc, lag, 0)
+    batch.beginPlaces(segment.number)
+    for (const { bytes, filled, parts } of batch.pieces) {
+      let at = 0
+      while (at < filled) {
+        const size = sizeAt(bytes, at)
+        const end = parts === null ? at + size : filled
+        if (kindAt(bytes, at) !== Kind.void) {
+          const offset = writer.record(size)
+          writer.put(bytes, at, end)
+          if (parts !== null) for (const part of parts) writer.put(part, 0, part.length)
+          batch.place(bytes, at, offset)
+          segment.note(bytes, at, offset, this.#segmentBytes)
+        }
+        at = end
+      }
+    }
+    writer.finish()
+    this.#crc = writer.batchCrc
+  }
+
+  async #sync(): Promise<void> {
+    this.#syncDue = false
+    this.#cancelSync?.()
+    this.#cancelSync = null
+    const batches = this.#unsynced
+    if (batches.some(batch => batch.records > 0)) await (this.#current as Segment).file.sync()
+    this.#unsynced = []
+    this.#syncedBatch = this.#nextBatch - 1
+    this.#syncedCrc = this.#crc
+    this.#failures = 0
+    this.failing = false
+    this.#source.durable(batches)
+  }
+
+  /** Begins a segment. Everything in the one before is synced first. */
+  async #roll(next?: Batch): Promise<void> {
+    const full = this.#current
+    const earlier = next === undefined ? [] : this.#unsynced.slice(0, -1)
+    if (earlier.length > 0 && full !== null) {
+      this.#unsynced = earlier
+      try {
+        await this.#sync()
+      } finally {
+        if (next !== undefined) this.#unsynced.push(next)
+      }
+    }
+    this.#current = null
+    const number = ++this.#lastSegment
+    const path = `${this.#folder}/${segmentName(number)}`
+    const file = await this.#files.create(path)
+    const head = writeSegmentHead({
+      shard: 0,
+      epoch: this.#epoch,
+      segment: number,
+      firstBatch: this.#nextBatch,
+      nextNumber: this.#source.nextNumber,
+      oldest: this.segments[0]?.number ?? number,
+    })
+    try {
+      await writeAll(file, [head], 0)
+      await file.sync()
+      await this.#files.syncFolder(this.#folder)
+    } catch (error) {
+      await file.close().catch(() => {})
+      await this.#files.remove(path).catch(() => {})
+      throw error
+    }
+    const segment = new Segment(number, this.#nextBatch, file, path)
+    this.segments.push(segment)
+    this.#current = segment
+    this.#namesUncertain = false
+    void full?.seal(this.#nextBatch - 1, this.#crc, this.#source.nextNumber, false)
+  }
+
+  /** Nothing that is not durable counts as written; it goes to another segment. */
+  #fail(error: Error): void {
+    this.#failures++
+    this.failing = true
+    const failed = this.#current
+    failed?.abandon()
+    this.#current = null
+    // Attempts on a full disk must not fill it further.
+    if (failed?.end === segmentHeadBytes) void this.#discard(failed)
+    this.pending.unshift(...this.#unsynced)
+    this.#unsynced = []
+    this.#syncDue = false
+    this.#cancelSync?.()
+    this.#cancelSync = null
+    this.#nextBatch = this.#syncedBatch + 1
+    this.#crc = this.#syncedCrc
+    this.#source.failed(error)
+    for (const tell of this.#failureWaits.splice(0)) tell(error)
+  }
+
+  /** Rejects when something fails. */
+  nextFailure(): Promise<never> {
+    return new Promise((_, reject) => this.#failureWaits.push(reject))
+  }
+
+  #pause(): Promise<void> {
+    const pauseMs = Math.min(retryMsMax, retryMs * 2 ** (this.#failures - 2))
+    return new Promise(resolve => {
+      this.#wake = resolve
+      this.#clock.after(pauseMs, () => this.#wake?.())
+    })
+  }
+}
