@@ -346,7 +346,10 @@ export class LogBench {
   }
 
   #some(): Entry | undefined {
-    const live = this.#entries.filter(({ settledBy }) => settledBy === Number.POSITIVE_INFINITY)
+    // Some messages are forgotten by their consumers, and stay.
+    const live = this.#entries.filter(
+      ({ settledBy, number }) => settledBy === Number.POSITIVE_INFINITY && number % 7 > 0,
+    )
     // Most of what is consumed is old.
     return live[Math.floor(this.dice.next() ** 2 * live.length)]
   }

@@ -66,10 +66,9 @@ class Content {
   /** The power is cut: some of what was not stored is there all the same. */
   cut(dice: Dice): void {
     const grown = this.cached.length - this.stored.length
-    const size =
-      grown === 0 || dice.chance(0.3)
-        ? this.stored.length
-        : this.stored.length + dice.below(grown + 1)
+    const way = dice.next()
+    let size = this.stored.length
+    if (grown !== 0 && way > 0.2) size += way > 0.6 ? grown : dice.below(grown + 1)
     const after = Buffer.alloc(Math.max(0, size))
     this.stored.copy(after)
     const share = dice.next()

@@ -1,5 +1,5 @@
 /** Puts records together again from the payloads of blocks. */
-import { sizeAt } from './record.js'
+import { headBytes, sizeAt } from './record.js'
 
 export class RecordStream {
   /** Hears of each record: `bytes` from `start`, valid only during the call, and its place in the file. */
@@ -22,6 +22,8 @@ export class RecordStream {
     let at = start
     while (this.#filled > 0 && at < end) at = this.#complete(bytes, at, end)
     while (at < end) {
+      if (end - at >= 4 && sizeAt(bytes, at) < headBytes)
+        throw new Error(`what stands at byte ${offset + at - start} is no record`)
       if (end - at < 4 || at + sizeAt(bytes, at) > end) {
         this.#offset = offset + at - start
         this.#keep(bytes, at, end)
@@ -37,7 +39,9 @@ export class RecordStream {
     const wanted = this.#filled < 4 ? 4 : sizeAt(this.#partial, 0)
     const at = Math.min(end, start + wanted - this.#filled)
     this.#keep(bytes, start, at)
-    if (this.#filled >= 4 && this.#filled === sizeAt(this.#partial, 0)) {
+    const size = this.#filled < 4 ? headBytes : sizeAt(this.#partial, 0)
+    if (size < headBytes) throw new Error(`what stands at byte ${this.#offset} is no record`)
+    if (this.#filled === size) {
       this.#filled = 0
       this.#found(this.#partial, 0, this.#offset)
     }

@@ -5,6 +5,7 @@
 import { type Files, readAll } from '../platform/files.js'
 import type { ChunkPool } from '../structures/chunk-pool.js'
 import { Batch } from './batch.js'
+import { type Block, blockHeadBytes } from './block.js'
 import type { Damage, LogReplay } from './log.js'
 import { isMessage, kindAt, numberAt, replayRecord, sizeAt } from './record.js'
 import { RecordStream } from './record-stream.js'
@@ -181,12 +182,12 @@ export class RecoveryRun {
     const records = new RecordStream((bytes, start, offset) => this.#record(bytes, start, offset))
     for (const step of verdict.steps)
       if (isGap(step)) this.#damage(segment, step.from, step.to, step.firstBatch, step.lastBatch)
-      else await this.#windows.stream(segment, step, records)
+      else await this.#stream(segment, step, records)
     const again = new RecordStream((bytes, start, offset) => {
       this.#record(bytes, start, offset)
       this.#keepDoubtful(bytes, start)
     })
-    for (const run of verdict.doubtful) await this.#windows.stream(segment, run, again)
+    for (const run of verdict.doubtful) await this.#stream(segment, run, again)
     segment.end = verdict.end
     if (limit === null && segment.size > verdict.end) {
       this.#cutBytes += segment.size - verdict.end
@@ -195,6 +196,17 @@ export class RecoveryRun {
     }
     segment.size = verdict.end
     return verdict
+  }
+
+  /** Tells the owner of the records in some blocks; what is no record is damage like any other. */
+  async #stream(segment: Segment, run: readonly Block[], records: RecordStream): Promise<void> {
+    try {
+      await this.#windows.stream(segment, run, records)
+    } catch {
+      const [first, last] = [run[0] as Block, run.at(-1) as Block]
+      const to = last.offset + blockHeadBytes + last.length
+      this.#damage(segment, first.offset, to, first.batch, last.batch)
+    }
   }
 
   #record(bytes: Buffer, start: number, offset: number): void {

@@ -1,0 +1,314 @@
+import { ok } from 'node:assert'
+import t from 'tap'
+import { Turn } from '../../src/platform/turn.js'
+import { FileLog } from '../../src/store/file-log.js'
+import { Ranges, Targets } from '../../src/store/targets.js'
+import { ChunkPool } from '../../src/structures/chunk-pool.js'
+import { FakeClock } from '../support/fake-clock.js'
+import { MapOwner } from '../support/log-bench.js'
+import { SimulatedDisk } from '../support/simulated-disk.js'
+
+const tick = () => new Promise<void>(resolve => setImmediate(resolve))
+
+/** A log on a disk, with what a test needs to use it. */
+class Bench {
+  readonly clock = new FakeClock()
+  readonly owner = new MapOwner()
+  readonly disk: SimulatedDisk
+  readonly targets = new Targets()
+  log!: FileLog
+
+  constructor(disk = new SimulatedDisk(1)) {
+    this.disk = disk
+  }
+
+  static async open(disk?: SimulatedDisk, segmentBytes = 16 * 1024): Promise<Bench> {
+    const bench = new Bench(disk)
+    const turn = new Turn(setImmediate, error => {
+      throw error
+    })
+    const { clock } = bench
+    const files = bench.disk.session()
+    bench.log = await FileLog.open(
+      { folder: 'log', files, clock, turn, pool: new ChunkPool(), segmentBytes },
+      bench.owner,
+    )
+    return bench
+  }
+
+  publish(text: string, ...queues: number[]): number {
+    this.targets.clear()
+    for (const queue of queues) this.targets.add(queue)
+    const bytes = Buffer.from(text, 'latin1')
+    const number = this.log.appendMessage(this.targets, 0, bytes, 0, bytes.length, null)
+    this.owner.message(number, this.targets, 0, -1, -1, bytes.length)
+    return number
+  }
+
+  settle(queue: number, ...numbers: number[]): number {
+    const ranges = new Ranges()
+    for (const number of numbers) {
+      ranges.add(number)
+      this.owner.settled(queue, number, number)
+    }
+    return this.log.appendSettled(queue, ranges)
+  }
+
+  async content(number: number): Promise<string | Error> {
+    const held = this.owner.messages.get(number)
+    if (held === undefined) return new Error('there is no such message')
+    this.owner.contents.delete(number)
+    this.log.read(held.segment, held.offset, number)
+    while (!this.owner.contents.has(number)) await tick()
+    const content = this.owner.contents.get(number) as Buffer | Error
+    return content instanceof Error ? content : content.toString('latin1')
+  }
+}
+
+/** Turns of the event loop, enough for all that is at work. */
+async function settleDown(): Promise<void> {
+  for (let i = 0; i < 60; i++) await tick()
+}
+
+t.test('what is appended in a turn goes to the disk in one write and one sync', async t => {
+  const bench = await Bench.open()
+  const { write, sync } = { ...bench.disk.counts }
+  for (let i = 0; i < 100; i++) bench.publish(`message ${i}`, 1)
+  bench.settle(1, 1, 2, 3)
+  await bench.log.flushed()
+  t.equal(bench.owner.durableUpTo, 101)
+  t.equal(bench.disk.counts.write - write, 1)
+  t.equal(bench.disk.counts.sync - sync, 1)
+})
+
+t.test('a settlement is written at once and synced after 200 ms', async t => {
+  const bench = await Bench.open()
+  bench.publish('message', 1)
+  await bench.log.flushed()
+  const before = { ...bench.disk.counts }
+  const number = bench.settle(1, 1)
+  await settleDown()
+  t.equal(bench.disk.counts.write, before.write + 1)
+  t.equal(bench.disk.counts.sync, before.sync)
+  bench.clock.advance(200)
+  await settleDown()
+  t.equal(bench.disk.counts.sync, before.sync + 1)
+  t.equal(bench.owner.durableUpTo, number)
+})
+
+t.test(
+  'a message withdrawn before it is written leaves no trace and counts as durable',
+  async t => {
+    const bench = await Bench.open()
+    const { write } = bench.disk.counts
+    const number = bench.publish('message', 1)
+    t.equal(bench.log.withdraw(number), true)
+    t.equal(bench.log.waitingBytes, 0)
+    await bench.log.flushed()
+    t.equal(bench.owner.durableUpTo, number)
+    t.equal(bench.disk.counts.write, write)
+    t.equal(bench.log.withdraw(number), false)
+  },
+)
+
+t.test('a message larger than a block is read back whole', async () => {
+  const bench = await Bench.open()
+  const texts = [1, 65_000, 65_504, 70_000, 300_000].map((size, i) => String(i).repeat(size))
+  const numbers = texts.map(text => bench.publish(text, 1))
+  await bench.log.flushed()
+  for (const [i, number] of numbers.entries()) ok((await bench.content(number)) === texts[i])
+  bench.disk.crash()
+  const again = await Bench.open(bench.disk)
+  for (const [i, number] of numbers.entries()) ok((await again.content(number)) === texts[i])
+})
+
+t.test('after a failure nothing is confirmed until all of it is in another file', async t => {
+  const bench = await Bench.open()
+  bench.publish('before', 1)
+  await bench.log.flushed()
+  const told: string[] = []
+  bench.owner.onFailed = from => told.push(`failed ${from}`)
+  bench.owner.onDurable = upTo => told.push(`durable ${upTo}`)
+  bench.disk.free = 0
+  const number = bench.publish('message', 1)
+  await settleDown()
+  t.equal(bench.log.failing, true)
+  t.same(told, [`failed ${number}`])
+  bench.disk.free = Number.POSITIVE_INFINITY
+  bench.clock.advance(10_000)
+  await settleDown()
+  t.same(told, [`failed ${number}`, `durable ${number}`])
+  t.equal(bench.log.failing, false)
+  bench.disk.crash()
+  const again = await Bench.open(bench.disk)
+  t.same([...again.owner.messages.keys()], [1, 2])
+})
+
+t.test('after a clean stop only indexes are read, and the log says so', async t => {
+  const bench = await Bench.open()
+  for (let i = 0; i < 200; i++) bench.publish('x'.repeat(1000), 1 + (i % 3))
+  await bench.log.flushed()
+  bench.settle(1, 1, 4, 7)
+  await bench.log.close()
+  const again = await Bench.open(bench.disk)
+  t.equal(again.log.recovery.clean, true)
+  t.equal(again.log.recovery.epoch, 2)
+  t.equal(again.owner.messages.size, 197)
+  bench.disk.crash()
+  t.equal((await Bench.open(bench.disk)).log.recovery.clean, false)
+})
+
+t.test('a forgotten message holds no more than the segment it is copied to', async t => {
+  const bench = await Bench.open()
+  bench.publish('forgotten', 1)
+  for (let i = 0; i < 500; i++) {
+    const number = bench.publish('x'.repeat(1000), 1)
+    await bench.log.flushed()
+    bench.settle(1, number)
+  }
+  await settleDown()
+  t.ok(bench.log.cleaner.removed > 20)
+  t.ok(bench.log.cleaner.copied < bench.log.cleaner.removed)
+  t.ok(bench.log.segments.length < 6, `${bench.log.segments.length} segments`)
+  t.equal(await bench.content(1), 'forgotten')
+  bench.disk.crash()
+  const again = await Bench.open(bench.disk)
+  t.equal(await again.content(1), 'forgotten')
+})
+
+t.test('expiries, marks and counts of returns survive cleaning and a crash', async t => {
+  const bench = await Bench.open()
+  const { targets } = bench
+  targets.clear()
+  targets.add(1, 1_800_000_000_000)
+  targets.add(2)
+  const bytes = Buffer.from('message')
+  const number = bench.log.appendMessage(targets, 0x1ff, bytes, 0, 7, null)
+  bench.owner.message(number, targets, 0x1ff, -1, -1, 7)
+  bench.log.appendReturned(2, number, 70_000)
+  bench.owner.returned(2, number, 70_000)
+  for (let i = 0; i < 100; i++) bench.settle(1, bench.publish('x'.repeat(1000), 1))
+  await bench.log.flushed()
+  for (let i = 0; i < 50; i++) {
+    bench.settle(1, bench.publish('y', 1))
+    await bench.log.flushed()
+  }
+  await settleDown()
+  t.ok(bench.log.cleaner.removed > 0)
+  bench.disk.crash()
+  const again = await Bench.open(bench.disk)
+  const held = again.owner.messages.get(number)
+  t.same([...(held?.queues ?? [])], [1, 2])
+  t.equal(held?.marks, 0x1ff)
+  t.same([...(held?.expiries ?? [])], [[1, 1_800_000_000_000]])
+  t.same([...(held?.returns ?? [])], [[2, 70_000]])
+})
+
+const fixture = [
+  // Head of the segment: version 1, shard 0, epoch 1, segment 1, batch 1, number 1, oldest 1.
+  '6c6576657265740a86f3d3f00100000001000000000000000100000000000000',
+  '0100000000000000000000000000f03f01000000000000000000000000000000',
+  // Head of a block: 84 bytes, last of batch 1, batch 0 was synced.
+  'b14c7672cf55b87c540000000100000000000000000000000100000000000100',
+  // Message 1 in queue 1.
+  '1d000000010000000000000100000000040000000100000000006f6e65',
+  // Message 2 in queues 1 and 2.
+  '2300000002000000000000010000000008000000010000000000020000000000',
+  '74776f',
+  // Number 3: queue 1 has settled 1.
+  '1400000003000000000000020100000000000200',
+].join('')
+
+const newerFixture = [
+  // The head of a segment of version 2, sound in itself.
+  '6c6576657265740a91f7864a0200000001000000000000000100000000000000',
+  '0100000000000000000000000000f03f01000000000000000000000000000000',
+].join('')
+
+t.test('the format is as it is drawn', async t => {
+  const bench = await Bench.open()
+  bench.publish('one', 1)
+  bench.publish('two', 1, 2)
+  bench.settle(1, 1)
+  await bench.log.flushed()
+  const hex = bench.disk.bytes('log/000000000001.log').toString('hex')
+  t.equal(hex, fixture)
+  const disk = new SimulatedDisk(1)
+  disk.put('log/000000000001.log', Buffer.from(fixture, 'hex'))
+  const again = await Bench.open(disk)
+  t.same([...again.owner.messages.keys()], [2])
+  t.equal(await again.content(2), 'two')
+})
+
+t.test('a newer format is refused with a reason', async t => {
+  const disk = new SimulatedDisk(1)
+  const bytes = Buffer.from(newerFixture, 'hex')
+  disk.put('log/000000000001.log', bytes)
+  await t.rejects(Bench.open(disk), {
+    message: /000000000001.log has log format 2; this version reads formats up to 1/,
+  })
+  t.ok(disk.bytes('log/000000000001.log').equals(bytes), 'and left as it is')
+})
+
+/** A log of a few segments: what is in it, and the disk. */
+async function someLog(
+  clean: boolean,
+): Promise<{ disk: SimulatedDisk; texts: Map<number, string> }> {
+  const bench = await Bench.open()
+  const texts = new Map<number, string>()
+  for (let i = 0; i < 40; i++) {
+    for (let j = 0; j < 4; j++) {
+      const text = `message ${i} ${j} `.repeat(i === 20 ? 2000 : 10 + (i % 5))
+      texts.set(bench.publish(text, 1 + (j % 3)), text)
+    }
+    if (i % 4 === 3) {
+      const number = [...texts.keys()].at(-3) as number
+      bench.settle(2, number)
+      texts.delete(number)
+    }
+    await bench.log.flushed()
+  }
+  if (clean) await bench.log.close()
+  else bench.disk.kill()
+  return { disk: bench.disk, texts }
+}
+
+for (const clean of [true, false])
+  t.test(`a damaged byte anywhere is never silent (${clean ? 'clean' : 'killed'})`, async t => {
+    const { disk, texts } = await someLog(clean)
+    const files = new Map(disk.paths().map(path => [path, Buffer.from(disk.bytes(path))]))
+    t.ok(files.size >= 2, `${files.size} segments`)
+    const seen = { sound: 0, damaged: 0, cut: 0, unreadable: 0 }
+    for (const [path, bytes] of files)
+      for (let at = 0; at < bytes.length; at += at < 128 ? 5 : 331) {
+        const copy = new SimulatedDisk(at)
+        for (const [name, content] of files) copy.put(name, content)
+        copy.bytes(path)[at] = (copy.bytes(path)[at] as number) ^ 0x55
+        const bench = await Bench.open(copy)
+        const { damages, cutBytes } = bench.log.recovery
+        let unreadable = 0
+        for (const [number, text] of texts) {
+          const held = bench.owner.messages.has(number)
+          const content = held ? await bench.content(number) : null
+          if (content === null) {
+            const named = damages.some(
+              ({ numbers }) => numbers !== null && numbers[0] <= number && numbers[1] >= number,
+            )
+            ok(named || cutBytes > 0, `${path} ${at}: ${number} is missing silently`)
+          } else if (content instanceof Error) unreadable++
+          else ok(content === text, `${path} ${at}: ${number} has changed`)
+        }
+        for (const number of bench.owner.messages.keys())
+          ok(
+            texts.has(number) || damages.length > 0 || cutBytes > 0,
+            `${number} came back silently`,
+          )
+        if (damages.length > 0) seen.damaged++
+        else if (cutBytes > 0) seen.cut++
+        else if (unreadable > 0) seen.unreadable++
+        else seen.sound++
+      }
+    t.comment(JSON.stringify(seen))
+    if (clean) t.ok(seen.unreadable > 50, 'found when it is read')
+    else t.ok(seen.damaged > 50 || seen.unreadable > 50, 'found at the start')
+  })
