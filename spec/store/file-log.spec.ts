@@ -13,6 +13,7 @@ const tick = () => new Promise<void>(resolve => setImmediate(resolve))
 /** A log on a disk, with what a test needs to use it. */
 class Bench {
   readonly clock = new FakeClock()
+  readonly pool = new ChunkPool()
   readonly owner = new MapOwner()
   readonly disk: SimulatedDisk
   readonly targets = new Targets()
@@ -27,10 +28,10 @@ class Bench {
     const turn = new Turn(setImmediate, error => {
       throw error
     })
-    const { clock } = bench
+    const { clock, pool } = bench
     const files = bench.disk.session()
     bench.log = await FileLog.open(
-      { folder: 'log', files, clock, turn, pool: new ChunkPool(), segmentBytes },
+      { folder: 'log', files, clock, turn, pool, segmentBytes },
       bench.owner,
     )
     return bench
@@ -111,6 +112,21 @@ t.test(
   },
 )
 
+t.test('messages withdrawn do not pile up, however long the disk takes', async t => {
+  const bench = await Bench.open()
+  bench.disk.free = 0
+  bench.publish('waits', 1)
+  await settleDown()
+  for (let i = 0; i < 1000; i++) bench.log.withdraw(bench.publish('x'.repeat(1000), 1))
+  t.equal(bench.log.failing, true)
+  t.ok(bench.pool.taken <= 2, `${bench.pool.taken} chunks`)
+  bench.disk.free = Number.POSITIVE_INFINITY
+  bench.clock.advance(10_000)
+  await settleDown()
+  t.equal(bench.owner.durableUpTo, 1001)
+  t.equal(bench.pool.taken, 0)
+})
+
 t.test('a message larger than a block is read back whole', async () => {
   const bench = await Bench.open()
   const texts = [1, 65_000, 65_504, 70_000, 300_000].map((size, i) => String(i).repeat(size))
@@ -156,6 +172,20 @@ t.test('after a clean stop only indexes are read, and the log says so', async t 
   t.equal(again.owner.messages.size, 197)
   bench.disk.crash()
   t.equal((await Bench.open(bench.disk)).log.recovery.clean, false)
+})
+
+t.test('messages too small for an index are found without one', async t => {
+  const bench = await Bench.open()
+  for (let i = 0; i < 1000; i++) {
+    bench.publish('x', 1)
+    if (i % 100 === 0) await bench.log.flushed()
+  }
+  await bench.log.close()
+  const again = await Bench.open(bench.disk)
+  t.equal(again.log.recovery.clean, true)
+  t.equal(again.log.recovery.records, 1000)
+  t.equal(again.owner.messages.size, 1000)
+  t.equal(await again.content(1000), 'x')
 })
 
 t.test('a forgotten message holds no more than the segment it is copied to', async t => {
@@ -209,14 +239,14 @@ const fixture = [
   '6c6576657265740a86f3d3f00100000001000000000000000100000000000000',
   '0100000000000000000000000000f03f01000000000000000000000000000000',
   // Head of a block: 84 bytes, last of batch 1, batch 0 was synced.
-  'b14c7672cf55b87c540000000100000000000000000000000100000000000100',
+  'b14c76720c069557540000000100000000000000000000000100000000000100',
   // Message 1 in queue 1.
   '1d000000010000000000000100000000040000000100000000006f6e65',
   // Message 2 in queues 1 and 2.
   '2300000002000000000000010000000008000000010000000000020000000000',
   '74776f',
   // Number 3: queue 1 has settled 1.
-  '1400000003000000000000020100000000000200',
+  '1400000003000000000000020100000000000100',
 ].join('')
 
 const newerFixture = [

@@ -30,6 +30,8 @@ export class Batch {
   bytes = 0
   records = 0
   messages = 0
+  /** Bytes of memory in use, with those withdrawn. */
+  heldBytes = 0
   /** Numbers given to its records; `last` is the one before `first` when it has none of its own. */
   readonly first: number
   last: number
@@ -71,8 +73,10 @@ export class Batch {
     this.buffer = piece.bytes
     this.at = piece.filled
     piece.filled += size
-    this.bytes += size
-    if (parts !== null) for (const part of parts) this.bytes += part.length
+    let whole = size
+    if (parts !== null) for (const part of parts) whole += part.length
+    this.bytes += whole
+    this.heldBytes += whole
     this.records++
   }
 
@@ -106,6 +110,7 @@ export class Batch {
     this.bytes -= sizeAt(bytes, at)
     this.records--
     this.messages--
+    if (this.records === 0) this.release()
     return true
   }
 
@@ -128,9 +133,10 @@ export class Batch {
     return this.#placed
   }
 
-  /** It is durable: gives the memory back. */
+  /** It is durable, or nothing of it is left: gives the memory back. */
   release(): void {
     for (const piece of this.pieces) if (piece.pooled) this.#pool.give(piece.bytes)
     this.pieces.length = 0
+    this.heldBytes = 0
   }
 }

@@ -322,7 +322,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
   #appended(number: number, urgent: boolean): number {
     const batch = this.#gathering
     if (urgent) batch.urgent = true
-    if (batch.bytes >= batchBytesMax) this.#cutBatch()
+    if (batch.heldBytes >= batchBytesMax) this.#cutBatch()
     this.#atTurnEnd()
     return number
   }

@@ -12,7 +12,7 @@
  *     message   marks u32 | queues·4 + form u32 | queue u48 each | expiry u48, none, one or each | content
  *     moved     left queue u48 | number there u56, 0 | then as a message
  *     placed    as a message, but for the content: its place u32 and size u32 (only in an index)
- *     settled   queue u48 | first − last before, zigzag | last − first | and so on (base-128 numbers)
+ *     settled   queue u48 | first − last before (signed) | last − first | and so on (base-128 numbers)
  *     returned  queue u48 | number u56, 0 | count u32
  *     opaque    any bytes
  *     void      anything: a message withdrawn before it was written; never in a file
@@ -153,7 +153,7 @@ export function writeSettled(
     const first = bounds[2 * i] as number
     const last = bounds[2 * i + 1] as number
     const step = first - before
-    at = writeVarint(bytes, at, step < 0 ? -2 * step - 1 : 2 * step)
+    at = writeSigned(bytes, at, step)
     at = writeVarint(bytes, at, last - first)
     before = last
   }
@@ -271,8 +271,7 @@ function replaySettled(bytes: Buffer, start: number, end: number, replay: LogRep
   let before = 0
   varintEnd = start + queueBytes
   while (varintEnd < end) {
-    const step = readVarint(bytes, varintEnd)
-    const first = before + (step % 2 === 0 ? step / 2 : -(step + 1) / 2)
+    const first = before + readSigned(bytes, varintEnd)
     before = first + readVarint(bytes, varintEnd)
     replay.settled(queue, first, before)
   }
@@ -322,6 +321,25 @@ function writeVarint(bytes: Buffer, start: number, value: number): number {
   }
   bytes[at++] = rest
   return at
+}
+
+/** The first byte has the sign in its bit 6, so that all safe integers fit. */
+function writeSigned(bytes: Buffer, at: number, value: number): number {
+  const size = Math.abs(value)
+  const sign = value < 0 ? 64 : 0
+  if (size < 64) {
+    bytes[at] = size + sign
+    return at + 1
+  }
+  bytes[at] = (size % 64) + sign + 128
+  return writeVarint(bytes, at + 1, Math.floor(size / 64))
+}
+
+function readSigned(bytes: Buffer, at: number): number {
+  const octet = bytes[at] as number
+  varintEnd = at + 1
+  const size = (octet & 63) + (octet < 128 ? 0 : 64 * readVarint(bytes, at + 1))
+  return (octet & 64) === 0 ? size : -size
 }
 
 /** Where the number that `readVarint` read last ends. */

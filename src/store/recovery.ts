@@ -170,12 +170,12 @@ export class RecoveryRun {
     const records = new RecordStream((bytes, start) => this.#record(bytes, start, 0))
     const read = await this.#windows.index(segment, records)
     if (read) segment.end = trailer.indexAt
-    else segment.trailer = null
     return read
   }
 
-  async #byBlocks(segment: Segment, limit: number | null, crc: number | null) {
-    segment.trailer = null
+  async #byBlocks(segment: Segment, next: number | null, crc: number | null) {
+    // A segment gets its trailer when all of it is synced.
+    const limit = next ?? (segment.trailer === null ? null : segment.trailer.lastBatch + 1)
     const blocks = await this.#windows.blocks(segment)
     const { firstBatch } = segment
     const verdict = judge(blocks, firstBatch, segmentHeadBytes, limit, crc)

@@ -20,7 +20,9 @@
  *     | magic | crc | index at | flags | last batch| 0 | its crc | records | next number |
  *     +-------+-----+----------+-------+-----------+---+---------+---------+-------------+
  *
- * Flags: 1 the log was closed. An index that cannot be read is no damage: the records are there.
+ * Flags: 1 the log was closed. Index at 0: there is none, because messages are so small that it
+ * would say little less than they do. An index that cannot be read is no damage: the records are
+ * there.
  */
 import { crc32 } from 'node:zlib'
 import { type OpenFile, readAll, writeAll } from '../platform/files.js'
@@ -45,6 +47,7 @@ export interface SegmentHead {
 
 /** What stands at the end of a segment with an index. */
 export interface Trailer {
+  /** 0: there is no index. */
   readonly indexAt: number
   readonly closed: boolean
   readonly lastBatch: number
@@ -164,13 +167,11 @@ export class Segment {
 
   /** Writes the index; a failure leaves the segment without one, and is nobody's concern. */
   seal(lastBatch: number, lastCrc: number, nextNumber: number, closed: boolean): Promise<void> {
-    const index = this.#index
-    if (!index.givenUp)
-      this.sealing = this.#writeIndex(lastBatch, lastCrc, nextNumber, closed).catch(() => {})
+    this.sealing = this.#writeIndex(lastBatch, lastCrc, nextNumber, closed).catch(() => {})
     return this.sealing
   }
 
-  /** Nothing is written any more, not even an index. */
+  /** It will have no index. */
   abandon(): void {
     this.#index.giveUp()
   }
@@ -181,13 +182,16 @@ export class Segment {
     nextNumber: number,
     closed: boolean,
   ): Promise<void> {
-    const { bytes, filled, records } = this.#index
+    const { bytes, filled, records, givenUp } = this.#index
     const writer = new BlockWriter()
     writer.begin(this.end, this.seed, lastBatch, lastCrc, 1, Flag.index)
-    writer.record(filled)
-    writer.put(bytes, 0, filled)
-    writer.finish()
-    const trailer = { indexAt: this.end, closed, lastBatch, lastCrc, records, nextNumber }
+    if (!givenUp) {
+      writer.record(filled)
+      writer.put(bytes, 0, filled)
+      writer.finish()
+    }
+    const indexAt = givenUp ? 0 : this.end
+    const trailer = { indexAt, closed, lastBatch, lastCrc, records, nextNumber }
     const parts = [...writer.parts, this.#trailerBytes(trailer)]
     this.size = writer.end + trailerBytes
     await writeAll(this.file, parts, writer.start)

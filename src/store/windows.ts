@@ -90,7 +90,7 @@ export class Windows {
   /** Feeds the entries of a segment's index; false: it has none that can be read. */
   async index(segment: Segment, records: RecordStream): Promise<boolean> {
     const trailer = segment.trailer
-    if (trailer === null) return false
+    if (trailer === null || trailer.indexAt === 0) return false
     const blocks: Block[] = []
     const first = Math.floor(trailer.indexAt / windowBytes)
     for (let index = first; index * windowBytes < segment.size; index++)
