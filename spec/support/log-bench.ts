@@ -264,10 +264,19 @@ export class LogBench {
       this.disk.faults = { fail: 0, short: 0, names: 0 }
       this.disk.free = Number.POSITIVE_INFINITY
       if (!this.log.failing) {
-        await this.log.close().then(
+        let closing = true
+        const closed = this.log.close().then(
           () => this.figures.cleanStops++,
           () => {},
         )
+        void closed.finally(() => {
+          closing = false
+        })
+        // Cleaning may be pausing for a moment.
+        while (closing) {
+          await tick()
+          this.clock.advance(1)
+        }
       }
       this.#stop()
       this.disk.kill()
@@ -285,6 +294,9 @@ export class LogBench {
   }
 
   #stop(): void {
+    // Cleaning never takes a file away from those who read it.
+    for (const content of this.owner.contents.values())
+      if (content instanceof Error) throw content
     this.#durableUpTo = Math.max(this.#durableUpTo, this.owner.durableUpTo)
     this.owner.dead = true
   }

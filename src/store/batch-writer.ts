@@ -108,6 +108,7 @@ export class BatchWriter {
       this.#wake?.()
       for (const segment of this.segments) {
         await segment.sealing
+        await segment.unread()
         await segment.file.close().catch(() => {})
       }
     }
@@ -120,6 +121,7 @@ export class BatchWriter {
     if (this.#namesUncertain) await this.#files.syncFolder(this.#folder)
     this.#namesUncertain = true
     const segment = this.segments.shift() as Segment
+    await segment.unread()
     segment.removed = true
     this.#windows.forget(segment)
     await segment.file.close().catch(() => {})

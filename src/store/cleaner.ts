@@ -80,16 +80,22 @@ export class Cleaner {
 
   async #clean(): Promise<void> {
     try {
-      while (!this.#stopped && this.#wanted()) if (!(await this.#cleanOldest())) return
+      while (!this.#stopped && this.#wanted()) {
+        const segment = this.#log.segments[0] as Segment
+        segment.enter()
+        const emptied = await this.#empty(segment).finally(() => segment.leave())
+        if (!emptied || this.#stopped) return
+        await this.#log.removeOldest()
+        this.removed++
+      }
     } catch {
       // The disk is at fault; another attempt comes with the next batch that is durable.
     }
   }
 
-  /** False: the oldest segment cannot go. */
-  async #cleanOldest(): Promise<boolean> {
+  /** Copies what is live out of the oldest segment. False: it cannot go. */
+  async #empty(segment: Segment): Promise<boolean> {
     const { segments, windows, owner } = this.#log
-    const segment = segments[0] as Segment
     await segment.sealing
     const live: number[] = []
     let kept = false
@@ -100,6 +106,7 @@ export class Cleaner {
       if (kind === Kind.opaque && number >= this.#log.dropBeforeNumber) kept = true
       if (!isMessage(kind) && kind !== Kind.placed) return
       const end = start + sizeAt(bytes, start)
+      this.#targets.clear()
       const place = kind === Kind.placed ? bytes.readUInt32LE(end - 8) : offset
       if (owner.holders(number, segment.number, place, this.#targets)) live.push(number, place)
     })
@@ -112,10 +119,12 @@ export class Cleaner {
     }
     if (kept) return false
     let copied = 0
-    for (let i = 0; i < live.length && !this.#stopped; i += 2) {
+    for (let i = 0; i < live.length; i += 2) {
       const number = live[i] as number
       const place = live[i + 1] as number
       const record = windows.peek(segment, place) ?? (await windows.record(segment, place))
+      // A log that is being closed writes nothing more.
+      if (this.#stopped) return false
       copied += this.#copy(segment, number, place, record)
       if (copied > copiedBytesMax) {
         await this.#log.flushed()
@@ -125,10 +134,8 @@ export class Cleaner {
         since = this.#log.clock.monotonicMs()
       }
     }
-    await this.#log.flushed()
     if (this.#stopped) return false
-    await this.#log.removeOldest()
-    this.removed++
+    await this.#log.flushed()
     return true
   }
 

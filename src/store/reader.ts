@@ -14,7 +14,8 @@ export class Reader {
   readonly #windows: Windows
   readonly #owner: LogOwner
   readonly #segment: (number: number) => Segment | undefined
-  /** Segment, offset and tag in turn. */
+  /** Where to read, and offset and tag in turn. A segment with readers stays until they are done. */
+  #segments: (Segment | undefined)[] = []
   #requests: number[] = []
   #next = 0
   #reading = 0
@@ -25,11 +26,14 @@ export class Reader {
     this.#segment = segment
   }
 
-  read(segment: number, offset: number, tag: number): void {
-    this.#requests.push(segment, offset, tag)
+  read(number: number, offset: number, tag: number): void {
+    const segment = this.#segment(number)
+    segment?.enter()
+    this.#segments.push(segment)
+    this.#requests.push(offset, tag)
     if (this.#reading < readsMax) {
       this.#reading++
-      void this.#work().finally(() => this.#reading--)
+      void this.#work()
     }
   }
 
@@ -37,36 +41,35 @@ export class Reader {
     let atOnce = 0
     // The answer never comes before `read` has returned.
     await null
-    while (this.#next < this.#requests.length) {
-      const number = this.#requests[this.#next] as number
-      const offset = this.#requests[this.#next + 1] as number
-      const tag = this.#requests[this.#next + 2] as number
-      this.#next += 3
-      if (this.#next === this.#requests.length) {
+    while (this.#next < this.#segments.length) {
+      const segment = this.#segments[this.#next]
+      const offset = this.#requests[2 * this.#next] as number
+      const tag = this.#requests[2 * this.#next + 1] as number
+      this.#next++
+      if (this.#next === this.#segments.length) {
+        this.#segments = []
         this.#requests = []
         this.#next = 0
       }
-      const segment = this.#segment(number)
-      const known = segment === undefined ? null : this.#windows.peek(segment, offset)
-      if (known !== null && atOnce < answersAtOnce) {
-        atOnce++
-        this.#answer(known, tag, number, offset)
+      if (segment === undefined) {
+        this.#owner.unreadable(tag, new Error('there is no such segment'))
         continue
       }
-      atOnce = 0
+      const known = atOnce < answersAtOnce ? this.#windows.peek(segment, offset) : null
+      atOnce = known === null ? 0 : atOnce + 1
       try {
-        if (segment === undefined) throw new Error(`there is no segment ${number}`)
-        this.#answer(await this.#windows.record(segment, offset), tag, number, offset)
+        this.#answer(known ?? (await this.#windows.record(segment, offset)), tag, segment, offset)
       } catch (error) {
         this.#owner.unreadable(tag, error as Error)
       }
+      segment.leave()
     }
+    this.#reading--
   }
 
-  #answer({ bytes, start }: ReadRecord, tag: number, segment: number, offset: number): void {
+  #answer({ bytes, start }: ReadRecord, tag: number, segment: Segment, offset: number): void {
     if (isMessage(kindAt(bytes, start)))
       this.#owner.loaded(tag, bytes, contentAt(bytes, start), start + sizeAt(bytes, start))
-    else
-      this.#owner.unreadable(tag, new Error(`no message at byte ${offset} of segment ${segment}`))
+    else this.#owner.unreadable(tag, new Error(`${segment.path} has no message at byte ${offset}`))
   }
 }

@@ -151,6 +151,8 @@ export class Segment {
   /** It was removed; a read that comes too late finds nothing. */
   removed = false
   readonly #index = new IndexEntries()
+  #readers = 0
+  readonly #unread: (() => void)[] = []
 
   constructor(number: number, firstBatch: number, file: OpenFile, path: string) {
     this.number = number
@@ -158,6 +160,22 @@ export class Segment {
     this.file = file
     this.path = path
     this.seed = seedOf(number)
+  }
+
+  /** Somebody reads, or will: the file stays open and in place until as many have left. */
+  enter(): void {
+    this.#readers++
+  }
+
+  leave(): void {
+    this.#readers--
+    if (this.#readers === 0) for (const tell of this.#unread.splice(0)) tell()
+  }
+
+  /** Resolves when nobody reads. */
+  unread(): Promise<void> {
+    if (this.#readers === 0) return Promise.resolve()
+    return new Promise(resolve => this.#unread.push(resolve))
   }
 
   /** Remembers a record for the index, which may have a quarter of the bytes of a full segment. */
