@@ -295,8 +295,7 @@ export class LogBench {
 
   #stop(): void {
     // Cleaning never takes a file away from those who read it.
-    for (const content of this.owner.contents.values())
-      if (content instanceof Error) throw content
+    for (const content of this.owner.contents.values()) if (content instanceof Error) throw content
     this.#durableUpTo = Math.max(this.#durableUpTo, this.owner.durableUpTo)
     this.owner.dead = true
   }
@@ -461,12 +460,10 @@ export class LogBench {
       else if (number <= durable && settledBy === Number.POSITIVE_INFINITY)
         ok(isThere(entry), `${number} is lost in queue ${queue}`)
     }
+    const known = new Set(this.#entries.map(({ number, queue }) => `${number} ${queue}`))
     for (const [number, held] of owner.messages)
       for (const queue of held.queues)
-        ok(
-          this.#entries.some(entry => entry.number === number && entry.queue === queue),
-          `${number} was never in queue ${queue}`,
-        )
+        ok(known.has(`${number} ${queue}`), `${number} was never in queue ${queue}`)
     this.#checkUnits(isThere)
     this.#checkCommands(durable)
     ok(this.log.recovery.damages.length === 0, JSON.stringify(this.log.recovery.damages))
