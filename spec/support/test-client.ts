@@ -1,5 +1,6 @@
 /** Brokers and their AMQP clients without a network: bytes go in when the test says so, what comes back is read as frames. */
 import { Connection } from '../../src/amqp/connection.js'
+import { startFrame } from '../../src/amqp/handshake.js'
 import type { ProtocolSettings } from '../../src/amqp/settings.js'
 import { Broker } from '../../src/broker/broker.js'
 
@@ -94,6 +95,7 @@ export class TestClient {
 
   constructor(host: SimulatedBroker) {
     this.connection = new Connection(this.socket, host.broker, protocolSettings, {
+      startFrame: startFrame(protocolSettings),
       get isFull() {
         return host.full
       },

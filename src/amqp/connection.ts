@@ -51,6 +51,8 @@ const unsentMax = 4 * 1024 * 1024
 
 /** What is told when a connection ends. */
 export interface ConnectionHost {
+  /** What every client is greeted with. */
+  readonly startFrame: Buffer
   /** No further connection may be opened. */
   readonly isFull: boolean
   opened(connection: Connection): void
@@ -266,7 +268,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     }
     this.#log.accepted()
     this.#state = 'handshake'
-    this.#handshake.start()
+    this.writer.write(this.#host.startFrame)
     if (bytes.length > missing) {
       const rest = bytes.subarray(missing)
       this.#parse(rest, 0, rest.length)

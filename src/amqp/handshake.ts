@@ -5,6 +5,7 @@
  */
 import type { Broker } from '../broker/broker.js'
 import type { Vhost } from '../broker/vhost.js'
+import { encodeMethodFrame } from '../wire/codec.js'
 import {
   checkTable,
   decodeTable,
@@ -89,17 +90,6 @@ export class Handshake {
   /** Whether the client announced a capability. */
   can(capability: Capability): boolean {
     return this.#capabilities.has(capability)
-  }
-
-  /** The protocol header was good. */
-  start(): void {
-    this.#host.send(0, 'connection.start', {
-      versionMajor: 0,
-      versionMinor: 9,
-      serverProperties: serverProperties(this.#settings),
-      mechanisms: Buffer.from(this.#settings.mechanisms.join(' ')),
-      locales: Buffer.from('en_US'),
-    })
   }
 
   /** Takes the next method; true when the connection is open. Throws AmqpError or LoginRefused. */
@@ -202,6 +192,17 @@ function amqplain(response: Buffer): Credentials | null {
   const user = textOf(lookup(table, 'LOGIN'))
   const password = textOf(lookup(table, 'PASSWORD'))
   return user === undefined || password === undefined ? null : { user, password }
+}
+
+/** The frame of connection.start: the same for every connection, so it is made once. */
+export function startFrame(settings: ProtocolSettings): Buffer {
+  return encodeMethodFrame(0, 'connection.start', {
+    versionMajor: 0,
+    versionMinor: 9,
+    serverProperties: serverProperties(settings),
+    mechanisms: Buffer.from(settings.mechanisms.join(' ')),
+    locales: Buffer.from('en_US'),
+  })
 }
 
 /** What connection.start tells of the broker; keys sorted, as RabbitMQ sends them. */

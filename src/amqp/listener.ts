@@ -8,12 +8,14 @@ import {
 } from '../platform/sockets.js'
 import type { AmqpError } from '../wire/replies.js'
 import { Connection, type ConnectionHost } from './connection.js'
+import { startFrame } from './handshake.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Connections that may be in their handshake at once: a flood of strangers costs no more than that. */
 const handshakesMax = 1024
 
 export class Listener implements ConnectionHost {
+  readonly startFrame: Buffer
   readonly #broker: Broker
   readonly #settings: ProtocolSettings
   readonly #connections = new Set<Connection>()
@@ -24,6 +26,7 @@ export class Listener implements ConnectionHost {
   constructor(broker: Broker, settings: ProtocolSettings) {
     this.#broker = broker
     this.#settings = settings
+    this.startFrame = startFrame(settings)
   }
 
   /** Starts to listen; rejects with the system's error. */
