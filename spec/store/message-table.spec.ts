@@ -15,8 +15,8 @@ const slackBytes = 64 * 1024 * 1024
 interface Kept {
   readonly bytes: Buffer
   readonly parts: readonly Buffer[] | null
-  readonly marks: number
-  readonly sequence: number
+  marks: number
+  readonly number: number
   references: number
 }
 
@@ -25,13 +25,13 @@ class Bench {
   readonly pool = new ChunkPool()
   readonly table = new MessageTable(this.pool)
   readonly model = new Map<number, Kept>()
-  #lastSequence = 0
+  #lastNumber = 0
 
   add(size: number, seed: number, marks: number): number {
     const bytes = octetsOf(size, seed)
     const around = Buffer.concat([Buffer.alloc(seed % 9), bytes, Buffer.alloc(3)])
     const start = seed % 9
-    const slot = this.table.add(around, start, start + size, marks)
+    const slot = this.table.add(around, start, start + size, marks, this.#nextNumber())
     around.fill(0xff)
     this.#enter(slot, bytes, null, marks)
     return slot
@@ -40,15 +40,17 @@ class Bench {
   addOwn(size: number, parts: number[], marks: number): void {
     const bytes = octetsOf(100, size)
     const body = pieces(octetsOf(size, 1), parts)
-    this.#enter(this.table.addOwn(bytes, body, marks), bytes, body, marks)
+    this.#enter(this.table.addOwn(bytes, body, marks, this.#nextNumber()), bytes, body, marks)
   }
 
   #enter(slot: number, bytes: Buffer, parts: readonly Buffer[] | null, marks: number): void {
     ok(!this.model.has(slot), 'the slot was free')
-    const sequence = this.table.sequence(slot)
-    ok(sequence > this.#lastSequence, 'sequence numbers rise')
-    this.#lastSequence = sequence
-    this.model.set(slot, { bytes, parts, marks, sequence, references: 1 })
+    this.model.set(slot, { bytes, parts, marks, number: this.#lastNumber, references: 1 })
+  }
+
+  #nextNumber(): number {
+    this.#lastNumber += 1 + (this.#lastNumber % 7) * 1_000_000_007
+    return this.#lastNumber
   }
 
   /** One of the messages held, or -1. */
@@ -60,6 +62,11 @@ class Bench {
   retain(slot: number): void {
     this.table.retain(slot)
     ;(this.model.get(slot) as Kept).references++
+  }
+
+  log(slot: number): void {
+    this.table.setLogged(slot)
+    ;(this.model.get(slot) as Kept).marks |= Mark.logged
   }
 
   release(slot: number): void {
@@ -74,10 +81,14 @@ class Bench {
       table.locate(slot)
       ok(kept.bytes.equals(table.bytes.subarray(table.start, table.end)))
       deepStrictEqual(table.parts, kept.parts)
-      deepStrictEqual(table.sequence(slot), kept.sequence)
+      deepStrictEqual(table.number(slot), kept.number)
       deepStrictEqual(table.priority(slot), kept.marks & 255)
       deepStrictEqual(table.persistent(slot), (kept.marks & Mark.persistent) !== 0)
       deepStrictEqual(table.diedBefore(slot), (kept.marks & Mark.died) !== 0)
+      deepStrictEqual(table.logged(slot), (kept.marks & Mark.logged) !== 0)
+      deepStrictEqual(table.references(slot), kept.references)
+      const body = kept.parts?.reduce((sum, part) => sum + part.length, 0) ?? 0
+      deepStrictEqual(table.size(slot), kept.bytes.length + body)
     }
   }
 
@@ -98,7 +109,7 @@ class Bench {
 type Step =
   | readonly ['add', size: number, seed: number, marks: number]
   | readonly ['add parts', size: number, cuts: number[], marks: number]
-  | readonly ['retain' | 'release', place: number]
+  | readonly ['retain' | 'release' | 'log', place: number]
   | readonly ['compact']
 
 const marks = fc
@@ -125,6 +136,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.tuple(fc.constant('retain' as const), fc.nat()) },
   { weight: 6, arbitrary: fc.tuple(fc.constant('release' as const), fc.nat()) },
+  { weight: 1, arbitrary: fc.tuple(fc.constant('log' as const), fc.nat()) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('compact' as const)) },
 )
 
@@ -136,6 +148,7 @@ function carryOut(bench: Bench, step: Step): void {
     const slot = bench.some(step[1])
     if (slot < 0) return
     if (step[0] === 'retain') bench.retain(slot)
+    else if (step[0] === 'log') bench.log(slot)
     else bench.release(slot)
   }
 }
@@ -163,7 +176,7 @@ t.test(
 
 t.test('a message lives as long as somebody refers to it', async t => {
   const { table } = new Bench()
-  const slot = table.add(Buffer.from('message'), 0, 7, 0)
+  const slot = table.add(Buffer.from('message'), 0, 7, 0, 1)
   table.retain(slot)
   table.release(slot)
   t.equal(table.count, 1)
@@ -174,7 +187,7 @@ t.test('a message lives as long as somebody refers to it', async t => {
 t.test('a hundred thousand may refer to one', async t => {
   const { table } = new Bench()
   const marks = 255 + Mark.persistent + Mark.died
-  const slot = table.add(Buffer.from('message'), 0, 7, marks)
+  const slot = table.add(Buffer.from('message'), 0, 7, marks, 1)
   for (let i = 0; i < 100_000; i++) table.retain(slot)
   for (let i = 0; i < 100_000; i++) table.release(slot)
   t.equal(table.count, 1)
@@ -185,7 +198,7 @@ t.test('a large message in memory of its own is not copied', async t => {
   const { table } = new Bench()
   const bytes = octetsOf(100, 1)
   const parts = [octetsOf(largeBytes, 2)]
-  table.locate(table.addOwn(bytes, parts, 0))
+  table.locate(table.addOwn(bytes, parts, 0, 1))
   t.equal(table.bytes, bytes)
   t.equal(table.parts, parts)
 })
@@ -276,8 +289,8 @@ t.test('it wants compaction when chunks hold twice what lives and 64 MiB more', 
   const content = Buffer.alloc(52_000)
   const large: number[] = []
   while (table.chunkBytes <= slackBytes) {
-    table.add(content, 0, 1, 0)
-    for (let i = 0; i < 5; i++) large.push(table.add(content, 0, content.length, 0))
+    table.add(content, 0, 1, 0, 1)
+    for (let i = 0; i < 5; i++) large.push(table.add(content, 0, content.length, 0, 1))
   }
   t.equal(table.wantsCompaction, false)
   for (const slot of large) table.release(slot)

@@ -1,6 +1,7 @@
 /** A queue on its own: everything it needs from the vhost, and consumers that remember. */
 import { Arrival } from '../../src/broker/arrival.js'
 import { Deadlines } from '../../src/broker/deadlines.js'
+import { OrderNumbers } from '../../src/broker/order-numbers.js'
 import { Consumer } from '../../src/broker/queues/consumer.js'
 import { type DeathReason, Queue, type QueueHost } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
@@ -34,7 +35,7 @@ export class QueueBench implements QueueHost {
   readonly burials: string[] = []
   readonly deliveries: string[] = []
   timesUnused = 0
-  readonly #arrival = new Arrival(this.messages)
+  readonly #arrival = new Arrival(this.messages, new OrderNumbers())
 
   constructor(args: PlainTable = {}, declaration: { readonly autoDelete?: boolean } = {}) {
     const table = fieldTable(args)

@@ -1,5 +1,6 @@
 /** A vhost in a simulated world. */
 import { Deadlines } from '../../src/broker/deadlines.js'
+import { OrderNumbers } from '../../src/broker/order-numbers.js'
 import type { DeathReason, Owner, Queue } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
 import { Vhost } from '../../src/broker/vhost.js'
@@ -31,6 +32,7 @@ export class VhostBench {
     const { turn, clock, random } = this.world
     this.vhost = new Vhost('/', {
       messages: new MessageTable(new ChunkPool()),
+      numbers: new OrderNumbers(),
       pages: new ReadyPages(),
       turn,
       clock,

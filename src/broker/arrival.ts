@@ -6,6 +6,7 @@
 
 import { Mark, type MessageTable } from '../store/message-table.js'
 import { Message } from '../wire/message.js'
+import type { OrderNumbers } from './order-numbers.js'
 import { dropBcc } from './sender-selected.js'
 
 export class Arrival {
@@ -18,13 +19,15 @@ export class Arrival {
   ownsBytes = false
 
   readonly #messages: MessageTable
+  readonly #numbers: OrderNumbers
   #slot = -1
   #held = false
   /** The message with its BCC header, where it has one: what is kept, while `message` is what is shown. */
   #original: Message | null = null
 
-  constructor(messages: MessageTable) {
+  constructor(messages: MessageTable, numbers: OrderNumbers) {
     this.#messages = messages
+    this.#numbers = numbers
   }
 
   /** Starts with a message that `message` points at. */
@@ -57,10 +60,11 @@ export class Arrival {
       return this.#slot
     }
     const { bytes, start, end, parts } = this.whole
+    const number = this.#numbers.take()
     this.#slot =
       parts === null || !this.ownsBytes
-        ? this.#messages.add(bytes, start, end, this.marks)
-        : this.#messages.addOwn(bytes.subarray(start, end), parts, this.marks)
+        ? this.#messages.add(bytes, start, end, this.marks, number)
+        : this.#messages.addOwn(bytes.subarray(start, end), parts, this.marks, number)
     if (this.#held) this.#messages.retain(this.#slot)
     return this.#slot
   }

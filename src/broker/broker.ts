@@ -5,6 +5,7 @@ import { MessageTable } from '../store/message-table.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Alarms } from './alarms.js'
 import { Deadlines } from './deadlines.js'
+import { OrderNumbers } from './order-numbers.js'
 import { ReadyPages } from './queues/ready.js'
 import { type UserSettings, Users } from './users.js'
 import { Vhost } from './vhost.js'
@@ -38,8 +39,9 @@ export class Broker implements TurnParty {
     const { turn, clock, random } = world
     const { messages, deadlines } = this
     const pages = new ReadyPages()
-    for (const name of settings.vhosts)
-      this.#vhosts.set(name, new Vhost(name, { messages, pages, turn, clock, random, deadlines }))
+    const numbers = new OrderNumbers()
+    const shared = { messages, numbers, pages, turn, clock, random, deadlines }
+    for (const name of settings.vhosts) this.#vhosts.set(name, new Vhost(name, shared))
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
   }
 

@@ -21,6 +21,7 @@ import { FanoutExchange } from './exchanges/fanout.js'
 import { HeadersExchange } from './exchanges/headers.js'
 import { TopicExchange } from './exchanges/topic.js'
 import { exchangeIn, queueIn, stripped } from './names.js'
+import type { OrderNumbers } from './order-numbers.js'
 import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
 import { knownArguments, queueSettings } from './queues/settings.js'
@@ -37,6 +38,7 @@ export interface ReplyTarget {
 /** What all vhosts of a broker share. */
 export interface Shared {
   readonly messages: MessageTable
+  readonly numbers: OrderNumbers
   readonly pages: ReadyPages
   readonly turn: Turn
   readonly clock: Clock
@@ -115,8 +117,8 @@ export class Vhost implements QueueHost {
     this.#random = shared.random
     this.router = new Router(name, this.exchanges, this.queues)
     this.#deadLetters = new DeadLetters(this)
-    this.arrival = new Arrival(shared.messages)
-    this.#deadArrival = new Arrival(shared.messages)
+    this.arrival = new Arrival(shared.messages, shared.numbers)
+    this.#deadArrival = new Arrival(shared.messages, shared.numbers)
     for (const [exchange, type, internal] of predeclared)
       this.#create({
         name: exchange,

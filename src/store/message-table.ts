@@ -4,11 +4,10 @@
  * entry however many queues hold the message. There is no object per message: a backlog of
  * millions is invisible to the garbage collector. A slot is 24 bytes in a page of 4,096:
  *
- *       word 0     word 1     word 2     word 3                          words 4-5
- *     +----------+----------+----------+--------------------------------+-----------------+
- *     | chunk    | offset   | size     | references·2048 + marks        | sequence number |
- *     |          |          |          |                                | (float64)       |
- *     +----------+----------+----------+--------------------------------+-----------------+
+ *       word 0     word 1     word 2     word 3                     words 4-5
+ *     +----------+----------+----------+---------------------------+-----------------+
+ *     | chunk    | offset   | size     | references·4096 + marks   | number (float64)|
+ *     +----------+----------+----------+---------------------------+-----------------+
  *
  * A free slot holds the next free one of its page in word 0 and references 0. In a chunk, each
  * message stands behind 8 bytes with its slot and its size, by which an almost empty chunk is
@@ -29,14 +28,15 @@ const wordOffset = 1
 const wordSize = 2
 const wordReferences = 3
 
-const oneReference = 2048
+const oneReference = 4096
 const priorityMask = 255
 
 /**
  * Marks of a message: its priority (0 to 255) plus any of these. `died`: the broker dead-lettered
  * it. `hiddenKeys`: it still has its BCC header, which nobody but a dead letter exchange may see.
+ * `logged`: it is in the log, so that each of its queues must be told to the log when it leaves.
  */
-export const Mark = { persistent: 256, died: 512, hiddenKeys: 1024 } as const
+export const Mark = { persistent: 256, died: 512, hiddenKeys: 1024, logged: 2048 } as const
 
 /** In front of each message in a chunk: slot and size. */
 const recordHead = 8
@@ -52,7 +52,7 @@ const compactedPerStep = 4
 
 class Page {
   readonly words: Int32Array
-  readonly sequences: Float64Array
+  readonly numbers: Float64Array
   free = -1
   used = 0
   /** Stands in the list of pages that have free slots. */
@@ -61,7 +61,7 @@ class Page {
   constructor() {
     const bytes = new ArrayBuffer(pageBytes)
     this.words = new Int32Array(bytes)
-    this.sequences = new Float64Array(bytes)
+    this.numbers = new Float64Array(bytes)
     for (let slot = pageSlots - 1; slot >= 0; slot--) {
       this.words[slot * slotWords] = this.free
       this.free = slot
@@ -96,7 +96,6 @@ export class MessageTable {
   readonly #chunks: (Chunk | undefined)[] = []
   readonly #freeChunkNumbers: number[] = []
   #filling = -1
-  #sequence = 0
   /** Bytes of messages that somebody refers to, and of the chunks that hold them. */
   liveBytes = 0
   chunkBytes = 0
@@ -115,34 +114,37 @@ export class MessageTable {
     this.#pool = pool
   }
 
-  /** Copies a message in and returns its slot, with one reference. Later messages have higher sequence numbers. */
-  add(bytes: Buffer, start: number, end: number, marks: number): number {
+  /**
+   * Copies a message in and returns its slot, with one reference. `number` gives its place in the
+   * order of messages: a safe integer, higher for later ones.
+   */
+  add(bytes: Buffer, start: number, end: number, marks: number, number: number): number {
     const size = end - start
     if (size >= largeBytes) {
       const own = Buffer.allocUnsafeSlow(size)
       bytes.copy(own, 0, start, end)
-      return this.addOwn(own, null, marks)
+      return this.addOwn(own, null, marks, number)
     }
-    const number = this.#chunkWithRoom(size + recordHead)
-    const chunk = this.#chunks[number] as Chunk
+    const place = this.#chunkWithRoom(size + recordHead)
+    const chunk = this.#chunks[place] as Chunk
     const slot = this.#takeSlot()
     const at = chunk.filled + recordHead
     chunk.bytes.writeInt32LE(slot, chunk.filled)
     chunk.bytes.writeInt32LE(size, chunk.filled + 4)
     bytes.copy(chunk.bytes, at, start, end)
     chunk.filled = at + size
-    this.#enter(slot, number, at, size, size + recordHead, marks)
+    this.#enter(slot, place, at, size, size + recordHead, marks, number)
     return slot
   }
 
   /** Keeps a large message in the memory it already has, which nobody changes any more. */
-  addOwn(bytes: Buffer, parts: readonly Buffer[] | null, marks: number): number {
-    const number = this.#newChunk(new Chunk(bytes, parts, false))
+  addOwn(bytes: Buffer, parts: readonly Buffer[] | null, marks: number, number: number): number {
+    const place = this.#newChunk(new Chunk(bytes, parts, false))
     const slot = this.#takeSlot()
     let held = bytes.length
     if (parts !== null) for (const part of parts) held += part.length
     this.chunkBytes += held
-    this.#enter(slot, number, 0, bytes.length, held, marks)
+    this.#enter(slot, place, 0, bytes.length, held, marks, number)
     return slot
   }
 
@@ -173,26 +175,50 @@ export class MessageTable {
     if (references < oneReference) this.#free(slot, words, at)
   }
 
-  /** The order in which messages came. */
-  sequence(slot: number): number {
-    return (this.#pages[slot >>> pageShift] as Page).sequences[(slot & pageMask) * 3 + 2] as number
+  /** How many queues and deliveries refer to it. */
+  references(slot: number): number {
+    return Math.floor(this.#marked(slot) / oneReference)
+  }
+
+  /** Bytes of its content. */
+  size(slot: number): number {
+    const words = (this.#pages[slot >>> pageShift] as Page).words
+    const at = (slot & pageMask) * slotWords
+    const chunk = this.#chunks[words[at + wordChunk] as number] as Chunk
+    return chunk.pooled ? (words[at + wordSize] as number) : chunk.live
+  }
+
+  /** The number it was given: its place in the order of messages. */
+  number(slot: number): number {
+    return (this.#pages[slot >>> pageShift] as Page).numbers[(slot & pageMask) * 3 + 2] as number
   }
 
   priority(slot: number): number {
-    return this.#references(slot) & priorityMask
+    return this.#marked(slot) & priorityMask
   }
 
   persistent(slot: number): boolean {
-    return (this.#references(slot) & Mark.persistent) !== 0
+    return (this.#marked(slot) & Mark.persistent) !== 0
   }
 
   /** True for a message that the broker dead-lettered, whose record of deaths it can trust. */
   diedBefore(slot: number): boolean {
-    return (this.#references(slot) & Mark.died) !== 0
+    return (this.#marked(slot) & Mark.died) !== 0
   }
 
   hasHiddenKeys(slot: number): boolean {
-    return (this.#references(slot) & Mark.hiddenKeys) !== 0
+    return (this.#marked(slot) & Mark.hiddenKeys) !== 0
+  }
+
+  /** It is in the log. */
+  logged(slot: number): boolean {
+    return (this.#marked(slot) & Mark.logged) !== 0
+  }
+
+  setLogged(slot: number): void {
+    const words = (this.#pages[slot >>> pageShift] as Page).words
+    const at = (slot & pageMask) * slotWords + wordReferences
+    words[at] = (words[at] as number) | Mark.logged
   }
 
   /** True while more chunks are held than the messages in them justify. */
@@ -214,7 +240,7 @@ export class MessageTable {
     return sparse.length > 0
   }
 
-  #references(slot: number): number {
+  #marked(slot: number): number {
     const page = this.#pages[slot >>> pageShift] as Page
     return page.words[(slot & pageMask) * slotWords + wordReferences] as number
   }
@@ -226,6 +252,7 @@ export class MessageTable {
     size: number,
     held: number,
     marks: number,
+    number: number,
   ): void {
     const page = this.#pages[slot >>> pageShift] as Page
     const words = page.words
@@ -234,7 +261,7 @@ export class MessageTable {
     words[at + wordOffset] = offset
     words[at + wordSize] = size
     words[at + wordReferences] = oneReference + marks
-    page.sequences[(slot & pageMask) * 3 + 2] = ++this.#sequence
+    page.numbers[(slot & pageMask) * 3 + 2] = number
     ;(this.#chunks[chunk] as Chunk).live += held
     this.liveBytes += held
     this.count++

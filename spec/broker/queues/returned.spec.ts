@@ -26,10 +26,10 @@ t.test('the oldest goes first, with all that was said of it', async () => {
         deepStrictEqual(returned.count, model.length)
         const first = model[0]
         if (first === undefined) continue
-        const { sequence, slot, deadline, returns } = returned
+        const { number, slot, deadline, returns } = returned
         deepStrictEqual(
-          { sequence, slot, deadline, returns },
-          { sequence: first, slot: first + 1000, deadline: first * 2, returns: first % 7 },
+          { number, slot, deadline, returns },
+          { number: first, slot: first + 1000, deadline: first * 2, returns: first % 7 },
         )
       }
     }),

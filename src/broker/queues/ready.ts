@@ -79,7 +79,7 @@ export class Ready {
   /** A delivered message comes back to its place. */
   giveBack(slot: number, deadline: number, returns: number): void {
     this.#returned ??= new Returned()
-    this.#returned.push(this.#messages.sequence(slot), slot, deadline, returns)
+    this.#returned.push(this.#messages.number(slot), slot, deadline, returns)
     this.count++
   }
 
@@ -92,7 +92,7 @@ export class Ready {
       returned !== null &&
       returned.count > 0 &&
       (this.#fresh === 0 ||
-        returned.sequence < this.#messages.sequence((page as Page).slots[this.#first] as number))
+        returned.number < this.#messages.number((page as Page).slots[this.#first] as number))
     ) {
       this.slot = returned.slot
       this.deadline = returned.deadline

@@ -5,7 +5,7 @@
  */
 
 export class Returned {
-  readonly #sequences: number[] = []
+  readonly #numbers: number[] = []
   readonly #slots: number[] = []
   readonly #deadlines: number[] = []
   readonly #returns: number[] = []
@@ -14,9 +14,9 @@ export class Returned {
     return this.#slots.length
   }
 
-  /** The oldest: its sequence number, slot, deadline (0: none), and how often it came back. */
-  get sequence(): number {
-    return this.#sequences[0] as number
+  /** The oldest: its number, slot, deadline (0: none), and how often it came back. */
+  get number(): number {
+    return this.#numbers[0] as number
   }
   get slot(): number {
     return this.#slots[0] as number
@@ -28,20 +28,20 @@ export class Returned {
     return this.#returns[0] as number
   }
 
-  push(sequence: number, slot: number, deadline: number, returns: number): void {
+  push(number: number, slot: number, deadline: number, returns: number): void {
     let place = this.#slots.length
     while (place > 0) {
       const above = (place - 1) >> 1
-      if ((this.#sequences[above] as number) <= sequence) break
+      if ((this.#numbers[above] as number) <= number) break
       this.#move(above, place)
       place = above
     }
-    this.#set(place, sequence, slot, deadline, returns)
+    this.#set(place, number, slot, deadline, returns)
   }
 
   /** Takes the oldest out. */
   shift(): void {
-    const sequence = this.#sequences.pop() as number
+    const number = this.#numbers.pop() as number
     const slot = this.#slots.pop() as number
     const deadline = this.#deadlines.pop() as number
     const returns = this.#returns.pop() as number
@@ -52,27 +52,27 @@ export class Returned {
       let below = 2 * place + 1
       if (below >= count) break
       const right = below + 1
-      if (right < count && (this.#sequences[right] as number) < (this.#sequences[below] as number))
+      if (right < count && (this.#numbers[right] as number) < (this.#numbers[below] as number))
         below = right
-      if ((this.#sequences[below] as number) >= sequence) break
+      if ((this.#numbers[below] as number) >= number) break
       this.#move(below, place)
       place = below
     }
-    this.#set(place, sequence, slot, deadline, returns)
+    this.#set(place, number, slot, deadline, returns)
   }
 
   #move(from: number, to: number): void {
     this.#set(
       to,
-      this.#sequences[from] as number,
+      this.#numbers[from] as number,
       this.#slots[from] as number,
       this.#deadlines[from] as number,
       this.#returns[from] as number,
     )
   }
 
-  #set(place: number, sequence: number, slot: number, deadline: number, returns: number): void {
-    this.#sequences[place] = sequence
+  #set(place: number, number: number, slot: number, deadline: number, returns: number): void {
+    this.#numbers[place] = number
     this.#slots[place] = slot
     this.#deadlines[place] = deadline
     this.#returns[place] = returns
