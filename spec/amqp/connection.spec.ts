@@ -381,7 +381,7 @@ t.test('an alarm stops who publishes, keeps what came, and takes it up in order'
   consumer.give(declareQueue(1, 'q'), consume(1, 'q', 'c', true))
   host.settle()
   consumer.take()
-  host.broker.alarms.set('memory')
+  host.broker.alarms.set('memory', true)
   t.notOk(publisher.socket.paused, 'nobody has published yet')
   publisher.give(
     publish(1, 'q', Buffer.from('1')),
@@ -396,10 +396,10 @@ t.test('an alarm stops who publishes, keeps what came, and takes it up in order'
   t.strictSame(consumer.names(), ['queue.declare-ok'], 'others go on, and nothing was published')
   publisher.give(publish(1, 'q', Buffer.from('3')))
   t.ok(publisher.unread > 0)
-  host.broker.alarms.set('disk')
-  host.broker.alarms.clear('memory')
+  host.broker.alarms.set('disk', true)
+  host.broker.alarms.set('memory', false)
   t.ok(publisher.socket.paused)
-  host.broker.alarms.clear('disk')
+  host.broker.alarms.set('disk', false)
   t.notOk(publisher.socket.paused)
   publisher.pump()
   host.settle()
@@ -427,7 +427,7 @@ t.test('an alarm amid a message stops the rest of it, which comes when it is cle
       client.give(said.subarray(0, place))
       host.settle()
       t.strictSame(client.names(), [])
-      host.broker.alarms.set('memory')
+      host.broker.alarms.set('memory', true)
       // Already the next frame is enough.
       const next = Buffer.concat(frames.slice(0, before + 1)).length
       client.give(said.subarray(place, next))
@@ -441,7 +441,7 @@ t.test('an alarm amid a message stops the rest of it, which comes when it is cle
       t.strictSame(client.names(), [])
       t.ok(client.socket.paused)
       t.strictSame(consumer.take(), [])
-      host.broker.alarms.clear('memory')
+      host.broker.alarms.set('memory', false)
       client.pump()
       host.settle()
       t.strictSame(client.names(), ['connection.unblocked', 'queue.declare-ok'])
@@ -453,7 +453,7 @@ t.test('an alarm amid a message stops the rest of it, which comes when it is cle
 t.test('who does not know connection.blocked is stopped without it, and not dropped', async t => {
   const host = new SimulatedBroker()
   const client = host.open({ capabilities: {}, heartbeatSeconds: 2 })
-  host.broker.alarms.set('disk')
+  host.broker.alarms.set('disk', true)
   client.give(publish(1, 'q', nothing))
   host.settle()
   t.strictSame(client.names(), [])
@@ -462,7 +462,7 @@ t.test('who does not know connection.blocked is stopped without it, and not drop
     host.settle()
   }
   t.notOk(client.socket.destroyed, 'it is we who do not read')
-  host.broker.alarms.clear('disk')
+  host.broker.alarms.set('disk', false)
   t.notOk(client.socket.paused)
 })
 

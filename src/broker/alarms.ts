@@ -1,7 +1,13 @@
 /** Resource alarms: while any is set, connections that publish are not read from. */
 
-/** What may run low; the words are those that connection.blocked gives as its reason. */
-export type Resource = 'memory' | 'disk'
+/** What sets an alarm: memory or disk running low, or a log that cannot be written. */
+export type Cause = 'memory' | 'disk' | 'log'
+
+/** The words of RabbitMQ's connection.blocked, in its order; it knows two, so a log that fails is one of them. */
+const resources: readonly (readonly [word: string, causes: readonly Cause[]])[] = [
+  ['disk', ['disk', 'log']],
+  ['memory', ['memory']],
+]
 
 /** Told when the first alarm is set and when the last is cleared. */
 export interface AlarmListener {
@@ -9,34 +15,28 @@ export interface AlarmListener {
 }
 
 export class Alarms {
-  readonly #set = new Set<Resource>()
+  readonly #causes = new Set<Cause>()
   readonly listeners = new Set<AlarmListener>()
   /** True while any alarm is set. */
   active = false
 
-  /** For example `low on memory & low on disk`. */
+  /** For example `low on memory`, or `low on disk & memory`. */
   get reason(): string {
-    return [...this.#set].map(resource => `low on ${resource}`).join(' & ')
+    const low = resources.filter(([, causes]) => causes.some(cause => this.has(cause)))
+    return `low on ${low.map(([word]) => word).join(' & ')}`
   }
 
-  set(resource: Resource): void {
-    this.#set.add(resource)
-    this.#changed()
-  }
-
-  clear(resource: Resource): void {
-    this.#set.delete(resource)
-    this.#changed()
-  }
-
-  has(resource: Resource): boolean {
-    return this.#set.has(resource)
-  }
-
-  #changed(): void {
-    const active = this.#set.size > 0
+  /** Sets or clears the alarm of one cause; publishers wait until none is set. */
+  set(cause: Cause, on: boolean): void {
+    if (on) this.#causes.add(cause)
+    else this.#causes.delete(cause)
+    const active = this.#causes.size > 0
     if (active === this.active) return
     this.active = active
     for (const listener of [...this.listeners]) listener.alarmsChanged()
+  }
+
+  has(cause: Cause): boolean {
+    return this.#causes.has(cause)
   }
 }

@@ -48,10 +48,10 @@ export class MemoryMonitor {
         { used, limit: this.#limit },
         'memory resource limit alarm set. Publishers will be blocked until this alarm clears',
       )
-      alarms.set('memory')
+      alarms.set('memory', true)
     } else {
       world.log.warn({ used, limit: this.#limit }, 'memory resource limit alarm cleared')
-      alarms.clear('memory')
+      alarms.set('memory', false)
     }
   }
 }
