@@ -1,10 +1,11 @@
-/** A world in which nothing happens by itself: time, turns and randomness are in the test's hands. */
+/** A world in which nothing happens by itself: time, turns, files and randomness are in the test's hands. */
 import { type LogFields, type Logger, silence } from '../../src/platform/log.js'
 import type { Random } from '../../src/platform/random.js'
 import type { Turn } from '../../src/platform/turn.js'
 import type { World } from '../../src/platform/world.js'
 import { FakeClock } from './fake-clock.js'
 import { ManualTurn } from './manual-turn.js'
+import { SimulatedDisk } from './simulated-disk.js'
 
 /** The same bytes in every run. */
 export class SeededRandom implements Random {
@@ -35,6 +36,8 @@ export interface LogLine {
 
 export class SimulatedWorld implements World {
   readonly clock = new FakeClock()
+  readonly disk = new SimulatedDisk(1)
+  readonly files = this.disk.session()
   readonly turns = new ManualTurn()
   readonly turn: Turn = this.turns.turn
   random: Random = new SeededRandom()

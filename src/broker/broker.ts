@@ -1,4 +1,5 @@
 /** A broker without sockets: its vhosts, its users, its memory and its alarms. */
+import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { MessageTable } from '../store/message-table.js'
@@ -17,11 +18,23 @@ export interface BrokerSettings {
   readonly loopbackUsers: readonly string[]
 }
 
+/** Where a broker keeps what is to survive its end. */
+export interface Storage {
+  readonly files: Files
+  /** A folder that is there, and nobody else's. */
+  readonly folder: string
+}
+
+/** Told now and then how far recovery has come, in bytes of the logs. */
+export type RecoveryProgress = (done: number, total: number) => void
+
 /** How often memory is looked at. */
 const compactionMs = 1000
 
 export class Broker implements TurnParty {
   readonly world: World
+  /** Null: nothing survives. */
+  readonly storage: Storage | null
   readonly chunks = new ChunkPool()
   readonly messages = new MessageTable(this.chunks)
   readonly alarms = new Alarms()
@@ -30,8 +43,9 @@ export class Broker implements TurnParty {
   readonly #vhosts = new Map<string, Vhost>()
   #cancelCompaction: () => void
 
-  constructor(settings: BrokerSettings, world: World) {
+  constructor(settings: BrokerSettings, world: World, storage: Storage | null = null) {
     this.world = world
+    this.storage = storage
     this.users = new Users(settings.users, settings.loopbackUsers, world.random)
     this.deadlines = new Deadlines(world.clock, error =>
       world.log.error({ err: error }, 'a deadline could not be carried out'),
@@ -50,8 +64,11 @@ export class Broker implements TurnParty {
     return this.#vhosts.get(name === '' ? '/' : name)
   }
 
-  /** Stops all timers. */
-  close(): void {
+  /** Reads what is kept; resolves when clients may come. */
+  async open(_progress: RecoveryProgress): Promise<void> {}
+
+  /** Stops all timers; resolves when all that is to survive is on the disk. */
+  async close(): Promise<void> {
     this.#cancelCompaction()
     this.deadlines.close()
   }

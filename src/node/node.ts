@@ -58,10 +58,11 @@ export class Node {
       platform: `Node.js ${process.versions.node}`,
     })
     try {
+      await broker.open(() => {})
       const address = await listen(listener, settings)
       return new Node(broker, listener, new MemoryMonitor(broker, memoryLimit(settings)), address)
     } catch (error) {
-      broker.close()
+      await broker.close()
       throw error
     }
   }
@@ -77,7 +78,7 @@ export class Node {
     await this.#listener.close(
       new AmqpError('CONNECTION_FORCED', "broker forced connection closure with reason 'shutdown'"),
     )
-    this.#broker.close()
+    await this.#broker.close()
   }
 }
 
