@@ -1,7 +1,7 @@
 /** What a vhost takes and refuses, and the way of a message into several queues. */
 import t from 'tap'
 import type { PlainTable } from '../../src/wire/field-table.js'
-import { VhostBench } from '../support/vhosts.js'
+import { owner, VhostBench } from '../support/vhosts.js'
 
 /** Names of what every object of JavaScript has. */
 const inherited = ['constructor', 'toString', 'hasOwnProperty', 'valueOf', '__proto__']
@@ -24,6 +24,19 @@ t.test('a queue argument named like what every object has is one that nobody kno
     const args = (value: number): PlainTable => Object.fromEntries([[name, value]])
     const queue = bench.declareQueue(`q ${name}`, args(1))
     t.equal(bench.declareQueue(`q ${name}`, args(2)), queue, 'and it makes no difference')
+  }
+})
+
+t.test('every durable queue has a number of its own, which is never given again', async t => {
+  const bench = new VhostBench()
+  const first = bench.declareQueue('q')
+  t.ok(first.number > 0)
+  t.equal(bench.declareQueue('q').number, first.number, 'the same queue')
+  bench.vhost.removeQueue(first)
+  t.ok(bench.declareQueue('q').number > first.number, 'another of the same name')
+  for (const what of [{ durable: false }, { exclusive: true }]) {
+    const request = { name: '', durable: true, exclusive: false, autoDelete: false, arguments: [] }
+    t.equal(bench.vhost.declareQueue({ ...request, ...what, owner }).number, 0, 'nothing survives')
   }
 })
 

@@ -46,6 +46,7 @@ export class QueueBench implements QueueHost {
         autoDelete: declaration.autoDelete ?? false,
         owner: null,
         arguments: table,
+        number: 0,
       },
       queueSettings(table, 'q'),
       this,

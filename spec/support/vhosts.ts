@@ -1,5 +1,7 @@
 /** A vhost in a simulated world. */
+
 import { Deadlines } from '../../src/broker/deadlines.js'
+import { Definitions } from '../../src/broker/definitions.js'
 import { OrderNumbers } from '../../src/broker/order-numbers.js'
 import type { DeathReason, Owner, Queue } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
@@ -34,6 +36,7 @@ export class VhostBench {
       messages: new MessageTable(new ChunkPool()),
       numbers: new OrderNumbers(),
       pages: new ReadyPages(),
+      definitions: new Definitions(),
       turn,
       clock,
       random,

@@ -6,6 +6,7 @@ import { MessageTable } from '../store/message-table.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Alarms } from './alarms.js'
 import { Deadlines } from './deadlines.js'
+import { Definitions } from './definitions.js'
 import { OrderNumbers } from './order-numbers.js'
 import { ReadyPages } from './queues/ready.js'
 import { type UserSettings, Users } from './users.js'
@@ -40,6 +41,7 @@ export class Broker implements TurnParty {
   readonly alarms = new Alarms()
   readonly users: Users
   readonly deadlines: Deadlines
+  readonly definitions = new Definitions()
   readonly #vhosts = new Map<string, Vhost>()
   #cancelCompaction: () => void
 
@@ -51,10 +53,10 @@ export class Broker implements TurnParty {
       world.log.error({ err: error }, 'a deadline could not be carried out'),
     )
     const { turn, clock, random } = world
-    const { messages, deadlines } = this
+    const { messages, deadlines, definitions } = this
     const pages = new ReadyPages()
     const numbers = new OrderNumbers()
-    const shared = { messages, numbers, pages, turn, clock, random, deadlines }
+    const shared = { messages, numbers, pages, turn, clock, random, deadlines, definitions }
     for (const name of settings.vhosts) this.#vhosts.set(name, new Vhost(name, shared))
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
   }

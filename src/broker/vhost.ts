@@ -14,6 +14,7 @@ import { Arrival } from './arrival.js'
 import { type Binding, bindingIdentity } from './binding.js'
 import { DeadLetters } from './dead-letter.js'
 import type { Deadlines } from './deadlines.js'
+import type { Definitions } from './definitions.js'
 import { compare, compareArgument } from './equivalence.js'
 import { DirectExchange } from './exchanges/direct.js'
 import { Exchange, type ExchangeDeclaration } from './exchanges/exchange.js'
@@ -44,6 +45,7 @@ export interface Shared {
   readonly clock: Clock
   readonly random: Random
   readonly deadlines: Deadlines
+  readonly definitions: Definitions
 }
 
 /** What became of a message: bits. */
@@ -103,6 +105,7 @@ export class Vhost implements QueueHost {
   readonly turn: Turn
   readonly clock: Clock
   readonly deadlines: Deadlines
+  readonly #definitions: Definitions
   readonly #random: Random
   readonly #deadLetters: DeadLetters
   readonly #deadArrival: Arrival
@@ -114,6 +117,7 @@ export class Vhost implements QueueHost {
     this.turn = shared.turn
     this.clock = shared.clock
     this.deadlines = shared.deadlines
+    this.#definitions = shared.definitions
     this.#random = shared.random
     this.router = new Router(name, this.exchanges, this.queues)
     this.#deadLetters = new DeadLetters(this)
@@ -262,14 +266,16 @@ export class Vhost implements QueueHost {
     }
     const chosen = name === '' ? this.generatedName('amq.gen-') : name
     const settings = queueSettings(request.arguments, queueIn(this.name, chosen))
+    // An exclusive queue ends with its connection, so there is nothing to survive a restart.
+    const durable = request.durable && !request.exclusive
     const queue = new Queue(
       {
         name: chosen,
-        // An exclusive queue ends with its connection, so there is nothing to survive a restart.
-        durable: request.durable && !request.exclusive,
+        durable,
         autoDelete: request.autoDelete,
         owner: request.exclusive ? request.owner : null,
         arguments: request.arguments,
+        number: durable ? this.#definitions.takeQueueNumber() : 0,
       },
       settings,
       this,

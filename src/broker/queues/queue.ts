@@ -50,6 +50,8 @@ export interface QueueDeclaration {
   /** The connection that owns an exclusive queue. */
   readonly owner: Owner | null
   readonly arguments: FieldTable
+  /** Names a durable queue in the log, and no other ever; 0 for a queue that is not there. */
+  readonly number: number
 }
 
 /** A backlog gives out at most this much in one turn, so that others get their share. */
@@ -61,6 +63,7 @@ const removalsPerTurn = 4096
 
 export class Queue implements TurnParty {
   readonly name: string
+  readonly number: number
   readonly durable: boolean
   readonly autoDelete: boolean
   readonly owner: Owner | null
@@ -95,6 +98,7 @@ export class Queue implements TurnParty {
 
   constructor(declaration: QueueDeclaration, settings: QueueSettings, host: QueueHost) {
     this.name = declaration.name
+    this.number = declaration.number
     this.durable = declaration.durable
     this.autoDelete = declaration.autoDelete
     this.owner = declaration.owner
