@@ -41,8 +41,9 @@ class Bench {
     this.targets.clear()
     for (const queue of queues) this.targets.add(queue)
     const bytes = Buffer.from(text, 'latin1')
-    const number = this.log.appendMessage(this.targets, 0, bytes, 0, bytes.length, null)
-    this.owner.message(number, this.targets, 0, -1, -1, bytes.length)
+    const number = this.log.takeNumber()
+    this.log.appendMessage(number, this.targets, 0, bytes, 0, bytes.length, null, bytes.length)
+    this.owner.message(number, this.targets, 0, -1, -1, bytes.length, bytes.length)
     return number
   }
 
@@ -111,6 +112,37 @@ t.test(
     t.equal(bench.log.withdraw(number), false)
   },
 )
+
+t.test('numbers are taken before they are used, or are not, and rise', async t => {
+  const bench = await Bench.open()
+  const { log } = bench
+  t.equal(log.takeNumber(), 1)
+  const numbers = [1, 2, 3].map(() => {
+    log.takeNumber()
+    return bench.publish('message', 1)
+  })
+  t.same(numbers, [3, 5, 7])
+  t.equal(bench.settle(1, 3), 8)
+  for (const never of [1, 2, 4, 6, 8, 9]) t.equal(log.withdraw(never), false)
+  t.equal(log.withdraw(5), true)
+  t.equal(log.withdraw(5), false)
+  t.throws(() => log.appendMessage(4, bench.targets, 0, Buffer.alloc(1), 0, 1, null, 1), {
+    message: '4 is appended after 8',
+  })
+  await log.flushed()
+  t.equal(bench.owner.durableUpTo, 8)
+  await log.close()
+  const again = await Bench.open(bench.disk)
+  t.same([...again.owner.messages.keys()], [7])
+  t.equal(again.log.recovery.lastNumber, 8)
+  t.equal(again.log.takeNumber(), 9)
+  again.publish('later', 1)
+  await again.log.flushed()
+  again.disk.kill()
+  const { log: last } = await Bench.open(again.disk)
+  t.equal(last.recovery.lastNumber, 10)
+  t.ok(last.takeNumber() > 1_000_000, 'what may have been seen is not given again')
+})
 
 t.test('messages withdrawn do not pile up, however long the disk takes', async t => {
   const bench = await Bench.open()
@@ -213,8 +245,9 @@ t.test('expiries, marks and counts of returns survive cleaning and a crash', asy
   targets.add(1, 1_800_000_000_000)
   targets.add(2)
   const bytes = Buffer.from('message')
-  const number = bench.log.appendMessage(targets, 0x1ff, bytes, 0, 7, null)
-  bench.owner.message(number, targets, 0x1ff, -1, -1, 7)
+  const number = bench.log.takeNumber()
+  bench.log.appendMessage(number, targets, 0x1ff, bytes, 0, 7, null, 5)
+  bench.owner.message(number, targets, 0x1ff, -1, -1, 7, 5)
   bench.log.appendReturned(2, number, 70_000)
   bench.owner.returned(2, number, 70_000)
   for (let i = 0; i < 100; i++) bench.settle(1, bench.publish('x'.repeat(1000), 1))
@@ -230,6 +263,7 @@ t.test('expiries, marks and counts of returns survive cleaning and a crash', asy
   const held = again.owner.messages.get(number)
   t.same([...(held?.queues ?? [])], [1, 2])
   t.equal(held?.marks, 0x1ff)
+  t.equal(held?.bodySize, 5)
   t.same([...(held?.expiries ?? [])], [[1, 1_800_000_000_000]])
   t.same([...(held?.returns ?? [])], [[2, 70_000]])
 })
@@ -238,13 +272,14 @@ const fixture = [
   // Head of the segment: version 1, shard 0, epoch 1, segment 1, batch 1, number 1, oldest 1.
   '6c6576657265740a86f3d3f00100000001000000000000000100000000000000',
   '0100000000000000000000000000f03f01000000000000000000000000000000',
-  // Head of a block: 84 bytes, last of batch 1, batch 0 was synced.
-  'b14c76720c069557540000000100000000000000000000000100000000000100',
-  // Message 1 in queue 1.
-  '1d000000010000000000000100000000040000000100000000006f6e65',
+  // Head of a block: 92 bytes, last of batch 1, batch 0 was synced.
+  'b14c7672c2d0f5795c0000000100000000000000000000000100000000000100',
+  // Message 1 in queue 1, its body of 3 bytes.
+  '210000000100000000000001000000000400000003000000010000000000',
+  '6f6e65',
   // Message 2 in queues 1 and 2.
-  '2300000002000000000000010000000008000000010000000000020000000000',
-  '74776f',
+  '270000000200000000000001000000000800000003000000010000000000',
+  '02000000000074776f',
   // Number 3: queue 1 has settled 1.
   '1400000003000000000000020100000000000100',
 ].join('')

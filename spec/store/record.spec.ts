@@ -42,7 +42,14 @@ const marks = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 const sizes = fc.oneof(fc.nat(300), fc.nat(100_000))
 
 type Said =
-  | readonly ['message', number: number, queues: [number, number][], marks: number, size: number]
+  | readonly [
+      'message',
+      number: number,
+      queues: [number, number][],
+      marks: number,
+      size: number,
+      bodySize: number,
+    ]
   | readonly ['settled', queue: number, first: number, last: number]
   | readonly ['returned', queue: number, number: number, count: number]
 
@@ -59,28 +66,28 @@ function targetsOf(list: readonly (readonly [number, number])[]): Targets {
 }
 
 const message: fc.Arbitrary<Written> = fc
-  .tuple(numbers, entered, marks, sizes)
-  .map(([number, list, marks, size]) => {
+  .tuple(numbers, entered, marks, sizes, marks)
+  .map(([number, list, marks, size, body]) => {
     const targets = targetsOf(list)
     const head = messageHeadBytes(targets)
     const bytes = octetsOf(head + size, number)
-    deepStrictEqual(writeMessageHead(bytes, 0, head + size, number, targets, marks), head)
-    return { bytes, says: [['message', number, list, marks, size]] }
+    deepStrictEqual(writeMessageHead(bytes, 0, head + size, number, targets, marks, body), head)
+    return { bytes, says: [['message', number, list, marks, size, body]] }
   })
 
 const moved: fc.Arbitrary<Written> = fc
-  .tuple(numbers, queues, numbers, entered, marks, sizes)
-  .map(([number, queue, old, list, marks, size]) => {
+  .tuple(numbers, queues, numbers, entered, marks, sizes, marks)
+  .map(([number, queue, old, list, marks, size, body]) => {
     const targets = targetsOf(list)
     const head = movedHeadBytes(targets)
     const bytes = octetsOf(head + size, number)
-    writeMovedHead(bytes, 0, head + size, number, queue, old, targets, marks)
+    writeMovedHead(bytes, 0, head + size, number, queue, old, targets, marks, body)
     deepStrictEqual(contentAt(bytes, 0), head)
     return {
       bytes,
       says: [
         ['settled', queue, old, old],
-        ['message', number, list, marks, size],
+        ['message', number, list, marks, size, body],
       ],
     }
   })
@@ -115,11 +122,11 @@ function saidBy(bytes: Buffer, start: number, offset: number): { said: Said[]; p
   const said: Said[] = []
   const places: number[] = []
   replayRecord(bytes, start, 1, offset, {
-    message: (number, targets, marks, _segment, offset, size) => {
+    message: (number, targets, marks, _segment, offset, size, body) => {
       const list: [number, number][] = []
       for (let i = 0; i < targets.count; i++)
         list.push([targets.queues[i] as number, targets.expiries[i] as number])
-      said.push(['message', number, list, marks, size])
+      said.push(['message', number, list, marks, size, body])
       places.push(offset)
     },
     settled: (queue, first, last) => said.push(['settled', queue, first, last]),

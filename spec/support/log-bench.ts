@@ -22,6 +22,7 @@ export interface Held {
   readonly returns: Map<number, number>
   readonly expiries: Map<number, number>
   readonly marks: number
+  readonly bodySize: number
   segment: number
   offset: number
   readonly size: number
@@ -46,6 +47,7 @@ export class MapOwner implements LogOwner {
     segment: number,
     offset: number,
     size: number,
+    bodySize: number,
   ): void {
     const queues = new Set<number>()
     const expiries = new Map<number, number>()
@@ -54,7 +56,7 @@ export class MapOwner implements LogOwner {
       if (targets.expiries[i] !== 0)
         expiries.set(targets.queues[i] as number, targets.expiries[i] as number)
     }
-    const held = { queues, returns: new Map(), expiries, marks, segment, offset, size }
+    const held = { queues, returns: new Map(), expiries, marks, bodySize, segment, offset, size }
     this.messages.set(number, held)
   }
 
@@ -69,7 +71,9 @@ export class MapOwner implements LogOwner {
   }
 
   returned(queue: number, number: number, count: number): void {
-    this.messages.get(number)?.returns.set(queue, count)
+    const held = this.messages.get(number)
+    if (held?.queues.has(queue) !== true) return
+    held.returns.set(queue, Math.max(count, held.returns.get(queue) ?? 0))
   }
 
   opaque(number: number, bytes: Buffer, start: number, end: number): void {
@@ -102,12 +106,15 @@ export class MapOwner implements LogOwner {
     return bytes
   }
 
-  holders(number: number, segment: number, offset: number, targets: Targets): boolean {
+  isHeld(number: number, segment: number, offset: number): boolean {
     const held = this.messages.get(number)
-    if (held === undefined || held.segment !== segment || held.offset !== offset) return false
-    for (const queue of held.queues)
-      targets.add(queue, held.expiries.get(queue) ?? 0, held.returns.get(queue) ?? 0)
-    return true
+    return held !== undefined && held.segment === segment && held.offset === offset
+  }
+
+  narrow(number: number, targets: Targets): void {
+    const queues = this.messages.get(number)?.queues
+    for (let i = targets.count - 1; i >= 0; i--)
+      if (queues?.has(targets.queues[i] as number) !== true) targets.remove(i)
   }
 
   loaded(tag: number, bytes: Buffer, start: number, end: number): void {
@@ -147,6 +154,7 @@ export interface Figures {
   segments: number
   read: number
   damages: number
+  returned: number
 }
 
 export function noFigures(): Figures {
@@ -163,6 +171,7 @@ export function noFigures(): Figures {
     segments: 0,
     read: 0,
     damages: 0,
+    returned: 0,
   }
 }
 
@@ -171,6 +180,9 @@ export interface Sabotage {
   files?: (files: Files) => Files
   owner?: () => MapOwner
 }
+
+/** What a message says of its body, of which the log knows nothing. */
+const bodySize = (content: Buffer) => content.length % 1000
 
 const tick = () => new Promise<void>(resolve => setImmediate(resolve))
 
@@ -185,6 +197,7 @@ export class LogBench {
   readonly #contents = new Map<number, Buffer>()
   #entries: Entry[] = []
   #units: Unit[] = []
+  #returns: { entry: Entry; by: number; count: number }[] = []
   #commands: { number: number; text: string }[] = []
   #dropped = 0
   #durableUpTo = 0
@@ -338,12 +351,19 @@ export class LogBench {
     const content = this.#content()
     const cut = content.length > 100_000 ? 1000 : content.length
     const parts = cut < content.length ? [content.subarray(cut)] : null
-    const number = this.log.appendMessage(this.#targets, 7, content, 0, cut, parts)
+    const number = this.#takeNumber()
+    this.log.appendMessage(number, this.#targets, 7, content, 0, cut, parts, bodySize(content))
     return this.#entered(number, content)
   }
 
+  /** Some numbers are taken for messages that the log never sees. */
+  #takeNumber(): number {
+    while (this.dice.chance(0.2)) this.log.takeNumber()
+    return this.log.takeNumber()
+  }
+
   #entered(number: number, content: Buffer): Entry[] {
-    this.owner.message(number, this.#targets, 7, -1, -1, content.length)
+    this.owner.message(number, this.#targets, 7, -1, -1, content.length, bodySize(content))
     this.#contents.set(number, content)
     const entries: Entry[] = []
     for (let i = 0; i < this.#targets.count; i++)
@@ -402,16 +422,10 @@ export class LogBench {
     this.#pickTargets()
     const content = this.#content()
     const { number, queue } = old
-    const moved = this.log.appendMoved(
-      queue,
-      number,
-      this.#targets,
-      7,
-      content,
-      0,
-      content.length,
-      null,
-    )
+    const moved = this.#takeNumber()
+    const size = bodySize(content)
+    const { log } = this
+    log.appendMoved(moved, queue, number, this.#targets, 7, content, 0, content.length, null, size)
     this.#leave(old, moved)
     this.#units.push({ entered: this.#entered(moved, content), left: [old] })
   }
@@ -433,11 +447,16 @@ export class LogBench {
   }
 
   #return(): void {
-    const entry = this.#some()
-    if (entry === undefined) return
+    // What nobody settles comes back, too, and its count survives cleaning with it.
+    const forgotten = this.#entries.filter(({ number }) => number % 7 === 0)
+    const entry = this.dice.chance(0.5)
+      ? this.#some()
+      : forgotten[this.dice.below(forgotten.length)]
+    if (entry === undefined || entry.settledBy < Number.POSITIVE_INFINITY) return
     const count = (this.owner.messages.get(entry.number)?.returns.get(entry.queue) ?? 0) + 1
-    this.log.appendReturned(entry.queue, entry.number, count)
+    const by = this.log.appendReturned(entry.queue, entry.number, count)
     this.owner.returned(entry.queue, entry.number, count)
+    this.#returns.push({ entry, by, count })
   }
 
   #readSome(): void {
@@ -465,6 +484,7 @@ export class LogBench {
       for (const queue of held.queues)
         ok(known.has(`${number} ${queue}`), `${number} was never in queue ${queue}`)
     this.#checkUnits(isThere)
+    this.#checkReturns()
     this.#checkCommands(durable)
     ok(this.log.recovery.damages.length === 0, JSON.stringify(this.log.recovery.damages))
     await this.checkContents()
@@ -474,6 +494,7 @@ export class LogBench {
     for (const entry of before)
       if (isThere(entry)) this.#entries.push({ ...entry, settledBy: Number.POSITIVE_INFINITY })
     this.#units = []
+    this.#returns = this.#returnsFound()
     this.#commands = [...owner.commands]
     // Numbers that were lost may be given again; those that are here are here to stay.
     this.#durableUpTo = Math.max(
@@ -498,6 +519,26 @@ export class LogBench {
         `a unit is there in part: ${JSON.stringify({ entered, left })}`,
       )
     }
+  }
+
+  #checkReturns(): void {
+    for (const { entry, by, count } of this.#returns) {
+      const held = this.owner.messages.get(entry.number)
+      if (by > this.#durableUpTo || held?.queues.has(entry.queue) !== true) continue
+      const found = held.returns.get(entry.queue) ?? 0
+      ok(found >= count, `${entry.number} came back ${count} times, of which ${found} are known`)
+      this.figures.returned++
+    }
+  }
+
+  /** Counts that were told once are not forgotten. */
+  #returnsFound(): { entry: Entry; by: number; count: number }[] {
+    const found: { entry: Entry; by: number; count: number }[] = []
+    for (const entry of this.#entries) {
+      const count = this.owner.messages.get(entry.number)?.returns.get(entry.queue) ?? 0
+      if (count > 0) found.push({ entry, by: 0, count })
+    }
+    return found
   }
 
   #checkCommands(durable: number): void {
@@ -528,6 +569,11 @@ export class LogBench {
       const content = owner.contents.get(number)
       if (content instanceof Error) throw content
       ok(content?.equals(this.#contents.get(number) as Buffer), `content of ${number}`)
+      const said = owner.messages.get(number)?.bodySize
+      ok(
+        said === undefined || said === bodySize(content as Buffer),
+        `size of the body of ${number}`,
+      )
     }
   }
 }

@@ -9,7 +9,13 @@ import type { Batch } from './batch.js'
 import { BlockWriter, longestLag } from './block.js'
 import { Kind, kindAt, sizeAt } from './record.js'
 import type { Found } from './recovery.js'
-import { Segment, segmentHeadBytes, segmentName, writeSegmentHead } from './segment.js'
+import {
+  formatVersion,
+  Segment,
+  segmentHeadBytes,
+  segmentName,
+  writeSegmentHead,
+} from './segment.js'
 import type { Windows } from './windows.js'
 
 /** Longest time for which a settlement waits for a sync. */
@@ -259,6 +265,7 @@ export class BatchWriter {
     const path = `${this.#folder}/${segmentName(number)}`
     const file = await this.#files.create(path)
     const head = writeSegmentHead({
+      version: formatVersion,
       shard: 0,
       epoch: this.#epoch,
       segment: number,

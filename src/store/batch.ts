@@ -32,9 +32,9 @@ export class Batch {
   messages = 0
   /** Bytes of memory in use, with those withdrawn. */
   heldBytes = 0
-  /** Numbers given to its records; `last` is the one before `first` when it has none of its own. */
-  readonly first: number
-  last: number
+  /** Lowest and highest number of its records, without copies; −1: it has none of its own. */
+  first = -1
+  last = -1
   /** Where the messages came to stand: number and offset in turn. Set when it is laid out. */
   places = new Float64Array(0)
   segment = -1
@@ -45,17 +45,17 @@ export class Batch {
   at = 0
 
   readonly #pool: ChunkPool
-  /** Where each number's record stands: piece and offset; -1: it cannot be withdrawn. */
-  #records: Int32Array = new Int32Array(64)
+  /** Messages that may be withdrawn, by rising number: where each stands, piece and offset; −1: nowhere. */
+  #numbers = new Float64Array(64)
+  #records = new Int32Array(64)
+  #withdrawable = 0
 
-  constructor(pool: ChunkPool, first: number) {
+  constructor(pool: ChunkPool) {
     this.#pool = pool
-    this.first = first
-    this.last = first - 1
   }
 
   get empty(): boolean {
-    return this.pieces.length === 0 && this.last < this.first && this.waiting.length === 0
+    return this.pieces.length === 0 && this.last < 0 && this.waiting.length === 0
   }
 
   /** Makes room for a record at `buffer[at...)`; its parts follow it. */
@@ -86,32 +86,55 @@ export class Batch {
     this.bytes -= bytes
   }
 
-  /** The record reserved last has the next number of the log. */
-  enter(number: number, message: boolean): void {
-    const index = number - this.first
-    if (index >= this.#records.length) {
-      const larger = new Int32Array(2 * this.#records.length)
-      larger.set(this.#records)
-      this.#records = larger
-    }
-    this.#records[index] = message ? (this.pieces.length - 1) * chunkBytes + this.at : -1
+  /** The record reserved last has this number, higher than those before. */
+  enter(number: number): void {
+    if (this.first < 0) this.first = number
     this.last = number
-    if (message) this.messages++
+  }
+
+  /** The same for a message and nothing more, which may be withdrawn. */
+  enterMessage(number: number): void {
+    this.enter(number)
+    this.messages++
+    const index = this.#withdrawable++
+    if (index === this.#numbers.length) {
+      const numbers = new Float64Array(2 * index)
+      numbers.set(this.#numbers)
+      this.#numbers = numbers
+      const records = new Int32Array(2 * index)
+      records.set(this.#records)
+      this.#records = records
+    }
+    this.#numbers[index] = number
+    this.#records[index] = (this.pieces.length - 1) * chunkBytes + this.at
   }
 
   /** Takes a message out again; false: it is not here, or is more than a message. */
   withdraw(number: number): boolean {
-    const record = this.#records[number - this.first] as number
-    if (record < 0) return false
+    const index = this.#find(number)
+    const record = this.#records[index] as number
+    if (this.#numbers[index] !== number || record < 0) return false
     const at = record % chunkBytes
     const { bytes } = this.pieces[(record - at) / chunkBytes] as Piece
-    this.#records[number - this.first] = -1
+    this.#records[index] = -1
     makeVoid(bytes, at)
     this.bytes -= sizeAt(bytes, at)
     this.records--
     this.messages--
     if (this.records === 0) this.release()
     return true
+  }
+
+  /** Where a number stands among the messages, or would. */
+  #find(number: number): number {
+    let low = 0
+    let high = this.#withdrawable
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#numbers[middle] as number) < number) low = middle + 1
+      else high = middle
+    }
+    return Math.min(low, this.#withdrawable - 1)
   }
 
   /** Forgets where messages of the last layout came to stand. */

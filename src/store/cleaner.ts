@@ -2,11 +2,12 @@
  * Gives the space of dead messages back. Only the oldest segment is ever removed: messages in it
  * that some queue still holds are appended again under their old numbers, naming only those
  * queues; once that is durable, so is everything before it, and the segment can go. A settlement
- * therefore outlives the message it settles.
+ * therefore outlives the message it settles. Counts of returns are appended again as long as the
+ * message is held, wherever it stands.
  */
 import type { Clock } from '../platform/clock.js'
 import type { LogOwner } from './log.js'
-import { contentAt, isMessage, Kind, kindAt, marksAt, numberAt, sizeAt } from './record.js'
+import { isMessage, Kind, kindAt, MessageHead, numberAt, ReturnedRecord, sizeAt } from './record.js'
 import { RecordStream } from './record-stream.js'
 import { limitOf, type Segment, segmentHeadBytes } from './segment.js'
 import { Targets } from './targets.js'
@@ -37,13 +38,17 @@ export interface CleanedLog {
     bytes: Buffer,
     start: number,
     end: number,
+    bodySize: number,
   ): void
+  appendReturned(queue: number, number: number, count: number): void
   flushed(): Promise<void>
   removeOldest(): Promise<void>
 }
 
 export class Cleaner {
   readonly #log: CleanedLog
+  readonly #head = new MessageHead()
+  readonly #returned = new ReturnedRecord()
   readonly #targets = new Targets()
   /** A segment is being looked through or copied. */
   working = false
@@ -98,17 +103,21 @@ export class Cleaner {
     const { segments, windows, owner } = this.#log
     await segment.sealing
     const live: number[] = []
+    const returns = new Returns()
     let kept = false
     let since = this.#log.clock.monotonicMs()
     const records = new RecordStream((bytes, start, offset) => {
       const kind = kindAt(bytes, start)
       const number = numberAt(bytes, start)
       if (kind === Kind.opaque && number >= this.#log.dropBeforeNumber) kept = true
+      if (kind === Kind.returned) {
+        this.#returned.read(bytes, start)
+        if (this.#holds(this.#returned.queue, this.#returned.number)) returns.add(this.#returned)
+      }
       if (!isMessage(kind) && kind !== Kind.placed) return
       const end = start + sizeAt(bytes, start)
-      this.#targets.clear()
       const place = kind === Kind.placed ? bytes.readUInt32LE(end - 8) : offset
-      if (owner.holders(number, segment.number, place, this.#targets)) live.push(number, place)
+      if (owner.isHeld(number, segment.number, place)) live.push(number, place)
     })
     if (!(await windows.index(segment, records))) {
       const blocks = await windows.blocks(segment)
@@ -135,20 +144,52 @@ export class Cleaner {
       }
     }
     if (this.#stopped) return false
+    returns.forEach((queue, number, count) => {
+      if (this.#holds(queue, number)) this.#log.appendReturned(queue, number, count)
+    })
     await this.#log.flushed()
     return true
+  }
+
+  #holds(queue: number, number: number): boolean {
+    this.#targets.clear()
+    this.#targets.add(queue)
+    this.#log.owner.narrow(number, this.#targets)
+    return this.#targets.count > 0
   }
 
   /** Appends a message again, if it is still held; returns its bytes. */
   #copy(segment: Segment, number: number, place: number, { bytes, start }: ReadRecord): number {
     if (numberAt(bytes, start) !== number || !isMessage(kindAt(bytes, start)))
       throw new Error(`${segment.path} holds another record at byte ${place}`)
-    this.#targets.clear()
-    if (!this.#log.owner.holders(number, segment.number, place, this.#targets)) return 0
+    const { owner } = this.#log
+    if (!owner.isHeld(number, segment.number, place)) return 0
+    this.#head.read(bytes, start)
+    const { targets, marks, content, bodySize } = this.#head
+    owner.narrow(number, targets)
+    if (targets.count === 0) return 0
     const end = start + sizeAt(bytes, start)
-    const content = contentAt(bytes, start)
-    this.#log.copy(number, this.#targets, marksAt(bytes, start), bytes, content, end)
+    this.#log.copy(number, targets, marks, bytes, content, end, bodySize)
     this.copied++
     return end - start
+  }
+}
+
+/** The highest counts of returns, by message and queue. */
+class Returns {
+  readonly #counts = new Map<number, Map<number, number>>()
+
+  add({ queue, number, count }: ReturnedRecord): void {
+    let queues = this.#counts.get(number)
+    if (queues === undefined) {
+      queues = new Map()
+      this.#counts.set(number, queues)
+    }
+    queues.set(queue, Math.max(count, queues.get(queue) ?? 0))
+  }
+
+  forEach(tell: (queue: number, number: number, count: number) => void): void {
+    for (const [number, queues] of this.#counts)
+      for (const [queue, count] of queues) tell(queue, number, count)
   }
 }

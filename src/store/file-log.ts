@@ -73,6 +73,8 @@ export class FileLog implements Log, TurnParty, BatchSource {
   #waitsForTurn = false
   /** Up to this number the owner has been told of a failure. */
   #failedUpTo: number
+  /** The highest number appended. */
+  #appendedUpTo: number
   nextNumber: number
 
   /**
@@ -98,16 +100,20 @@ export class FileLog implements Log, TurnParty, BatchSource {
     this.windows = windows
     this.recovery = {
       clean: found.clean,
+      version: found.version,
       epoch: found.epoch,
       records: found.records,
+      messages: found.messages,
+      lastNumber: found.lastNumber,
       cutBytes: found.cutBytes,
       damages: found.damages,
     }
     this.nextNumber = found.nextNumber
+    this.#appendedUpTo = found.nextNumber - 1
     this.#failedUpTo = found.nextNumber - 1
     this.waitingBytes = found.doubtful.bytes
     found.doubtful.urgent = true
-    this.#gathering = new Batch(options.pool, found.nextNumber)
+    this.#gathering = new Batch(options.pool)
     const { folder, files, clock } = options
     const settings = { folder, files, clock, segmentBytes: this.segmentBytes }
     this.#writer = new BatchWriter(settings, this, windows, found)
@@ -117,22 +123,28 @@ export class FileLog implements Log, TurnParty, BatchSource {
     this.cleaner = new Cleaner(this)
   }
 
+  takeNumber(): number {
+    return this.nextNumber++
+  }
+
   appendMessage(
+    number: number,
     targets: Targets,
     marks: number,
     bytes: Buffer,
     start: number,
     end: number,
     parts: readonly Buffer[] | null,
-  ): number {
-    const number = this.nextNumber++
-    this.#addMessage(number, targets, marks, bytes, start, end, parts)
-    this.#gathering.enter(number, true)
-    return this.#appended(number, true)
+    bodySize: number,
+  ): void {
+    this.#enters(number)
+    this.#addMessage(number, targets, marks, bytes, start, end, parts, bodySize)
+    this.#gathering.enterMessage(number)
+    this.#appended(true)
   }
 
   appendSettled(queue: number, ranges: Ranges): number {
-    const number = this.nextNumber++
+    const number = this.#entersNext()
     const batch = this.#gathering
     const room = settledBytesMax(ranges.count)
     batch.reserve(room, null)
@@ -140,20 +152,23 @@ export class FileLog implements Log, TurnParty, BatchSource {
     const size = writeSettled(buffer, at, number, queue, ranges.bounds, ranges.count)
     batch.shorten(room - size)
     this.waitingBytes += size
-    batch.enter(number, false)
-    return this.#appended(number, false)
+    batch.enter(number)
+    this.#appended(false)
+    return number
   }
 
   appendReturned(queue: number, returned: number, count: number): number {
-    const number = this.nextNumber++
+    const number = this.#entersNext()
     this.#gathering.reserve(returnedBytes, null)
     writeReturned(this.#gathering.buffer, this.#gathering.at, number, queue, returned, count)
     this.waitingBytes += returnedBytes
-    this.#gathering.enter(number, false)
-    return this.#appended(number, false)
+    this.#gathering.enter(number)
+    this.#appended(false)
+    return number
   }
 
   appendMoved(
+    number: number,
     queue: number,
     old: number,
     targets: Targets,
@@ -162,26 +177,28 @@ export class FileLog implements Log, TurnParty, BatchSource {
     start: number,
     end: number,
     parts: readonly Buffer[] | null,
-  ): number {
-    const number = this.nextNumber++
+    bodySize: number,
+  ): void {
+    this.#enters(number)
     const head = movedHeadBytes(targets)
     const size = this.#reserve(head, end - start, parts)
     const { buffer, at } = this.#gathering
-    const content = writeMovedHead(buffer, at, size, number, queue, old, targets, marks)
+    const content = writeMovedHead(buffer, at, size, number, queue, old, targets, marks, bodySize)
     bytes.copy(buffer, content, start, end)
-    this.#gathering.enter(number, false)
+    this.#gathering.enter(number)
     this.#gathering.messages++
-    return this.#appended(number, false)
+    this.#appended(false)
   }
 
   appendOpaque(bytes: Uint8Array): number {
-    const number = this.nextNumber++
+    const number = this.#entersNext()
     const size = this.#reserve(headBytes, bytes.length, null)
     const { buffer, at } = this.#gathering
     writeHead(buffer, at, size, number, Kind.opaque)
     buffer.set(bytes, at + headBytes)
-    this.#gathering.enter(number, false)
-    return this.#appended(number, true)
+    this.#gathering.enter(number)
+    this.#appended(true)
+    return number
   }
 
   beginTransaction(): void {
@@ -190,8 +207,8 @@ export class FileLog implements Log, TurnParty, BatchSource {
 
   endTransaction(): number {
     this.#inTransaction = false
-    this.#gathering.urgent = true
-    return this.#appended(this.nextNumber - 1, true)
+    this.#appended(true)
+    return this.#appendedUpTo
   }
 
   withdraw(number: number): boolean {
@@ -220,14 +237,11 @@ export class FileLog implements Log, TurnParty, BatchSource {
     bytes: Buffer,
     start: number,
     end: number,
+    bodySize: number,
   ): void {
-    this.#addMessage(number, targets, marks, bytes, start, end, null)
+    this.#addMessage(number, targets, marks, bytes, start, end, null, bodySize)
     this.#gathering.messages++
-    this.#appended(number, false)
-    for (let i = 0; i < targets.count; i++) {
-      const returns = targets.returns[i] as number
-      if (returns > 0) this.appendReturned(targets.queues[i] as number, number, returns)
-    }
+    this.#appended(false)
   }
 
   flushed(): Promise<void> {
@@ -259,29 +273,31 @@ export class FileLog implements Log, TurnParty, BatchSource {
   gathered(): Batch | null {
     const batch = this.#gathering
     if (batch.empty || this.#inTransaction) return null
-    this.#gathering = new Batch(this.#options.pool, this.nextNumber)
+    this.#gathering = new Batch(this.#options.pool)
     return batch
   }
 
   durable(batches: readonly Batch[]): void {
+    let last = -1
     for (const batch of batches) {
+      last = Math.max(last, batch.last)
       const { places, placed, segment } = batch
       for (let i = 0; i < placed; i += 2)
         this.owner.placed(places[i] as number, segment, places[i + 1] as number)
       this.waitingBytes -= batch.bytes
       batch.release()
     }
-    const last = (batches.at(-1) as Batch).last
     if (last >= 0) this.owner.durable(last)
     for (const batch of batches) for (const resolve of batch.waiting) resolve()
     this.cleaner.check()
   }
 
   failed(error: Error): void {
-    const first = this.#writer.pending[0]?.first ?? this.#gathering.first
+    const waiting = [...this.#writer.pending, this.#gathering]
+    const first = waiting.find(batch => batch.first >= 0)?.first ?? this.nextNumber
     const from = Math.max(this.#failedUpTo + 1, first)
-    this.#failedUpTo = this.nextNumber - 1
-    if (from < this.nextNumber) this.owner.failed(from, error)
+    this.#failedUpTo = this.#appendedUpTo
+    if (from <= this.#appendedUpTo) this.owner.failed(from, error)
   }
 
   idle(): void {
@@ -302,11 +318,12 @@ export class FileLog implements Log, TurnParty, BatchSource {
     start: number,
     end: number,
     parts: readonly Buffer[] | null,
+    bodySize: number,
   ): void {
     const head = messageHeadBytes(targets)
     const size = this.#reserve(head, end - start, parts)
     const { buffer, at } = this.#gathering
-    const content = writeMessageHead(buffer, at, size, number, targets, marks)
+    const content = writeMessageHead(buffer, at, size, number, targets, marks, bodySize)
     bytes.copy(buffer, content, start, end)
   }
 
@@ -319,12 +336,23 @@ export class FileLog implements Log, TurnParty, BatchSource {
     return size
   }
 
-  #appended(number: number, urgent: boolean): number {
+  /** A record is appended that has taken its number before. */
+  #enters(number: number): void {
+    if (number <= this.#appendedUpTo)
+      throw new RangeError(`${number} is appended after ${this.#appendedUpTo}`)
+    this.#appendedUpTo = number
+  }
+
+  #entersNext(): number {
+    this.#appendedUpTo = this.nextNumber++
+    return this.#appendedUpTo
+  }
+
+  #appended(urgent: boolean): void {
     const batch = this.#gathering
     if (urgent) batch.urgent = true
     if (batch.heldBytes >= batchBytesMax) this.#cutBatch()
     this.#atTurnEnd()
-    return number
   }
 
   #atTurnEnd(): void {
@@ -341,7 +369,8 @@ export class FileLog implements Log, TurnParty, BatchSource {
 
   /** The batch with a number that is not being written yet. */
   #waitingBatch(number: number): Batch | null {
-    if (number >= this.#gathering.first) return this.#gathering
+    const { first } = this.#gathering
+    if (first >= 0 && number >= first) return this.#gathering
     for (const batch of this.#writer.pending)
       if (number >= batch.first && number <= batch.last) return batch
     return null

@@ -4,18 +4,22 @@
  * machine's disk; the cluster's keeps it on several.
  *
  * Promised:
- * - An append copies the bytes (only `parts` are kept as they are), returns a number at once and
- *   never waits. Numbers rise, and a message is named by its number for as long as it lives.
+ * - An append copies the bytes (only `parts` are kept as they are) and never waits.
+ * - A message is named by its number for as long as it lives; no other ever has it. The owner takes
+ *   it with `takeNumber` when the message comes to be, which it need not append. The other records
+ *   take their numbers as they are appended. What is appended has rising numbers, with gaps.
  * - `durable(n)`: everything up to n survives any crash. It comes once per batch, in order.
  * - `failed(n, error)`: what was appended from n on is not durable. It stays in the log's memory and
  *   is tried again until it is durable or withdrawn; so it may still come to be there.
  * - What is appended in one transaction is there after a crash as a whole or not at all.
  * - Replay is in the order of appending. A later message record of a number replaces the earlier
- *   one; a settlement acts only on what lies before it.
+ *   one; a settlement acts only on what lies before it. Counts of returns are told behind all else;
+ *   the highest counts.
  *
  * Not promised:
  * - That what is not durable is gone after a crash, or that a settlement is there before `durable`
  *   has passed it.
+ * - That a settlement may be appended before its message: the owner settles what it has appended.
  * - That a settlement or return is durable at once: at most `settleDelayMs` later.
  */
 import type { Ranges, Targets } from './targets.js'
@@ -30,11 +34,10 @@ export interface LogOwner extends LogReplay {
   placed(number: number, segment: number, offset: number): void
   /** Bytes of content of the logged messages that some queue still holds. */
   liveBytes(): number
-  /**
-   * Puts the queues which hold a message into `targets`, with what is left to tell of it there.
-   * False: none does, or its content is at another place.
-   */
-  holders(number: number, segment: number, offset: number, targets: Targets): boolean
+  /** Some queue holds the message, and its content was last said to be at this place. */
+  isHeld(number: number, segment: number, offset: number): boolean
+  /** Takes out of `targets` the queues which do not hold the message; all, if it is not known. */
+  narrow(number: number, targets: Targets): void
   /** Content asked for by `read`: `bytes[start..end)`, valid only during the call. */
   loaded(tag: number, bytes: Buffer, start: number, end: number): void
   /** Content asked for by `read` cannot be had. */
@@ -43,7 +46,7 @@ export interface LogOwner extends LogReplay {
 
 /** What recovery finds, record by record. */
 export interface LogReplay {
-  /** A message; `targets` is valid only during the call. */
+  /** A message with so many bytes of content; `targets` is valid only during the call. */
   message(
     number: number,
     targets: Targets,
@@ -51,10 +54,11 @@ export interface LogReplay {
     segment: number,
     offset: number,
     size: number,
+    bodySize: number,
   ): void
   /** A queue no longer holds the messages from `first` to `last`. */
   settled(queue: number, first: number, last: number): void
-  /** A message has come back to a queue that many times. */
+  /** A message, if the queue still holds it, has come back there at least that many times. */
   returned(queue: number, number: number, count: number): void
   /** A record that the log does not look into: `bytes[start..end)`, valid only during the call. */
   opaque(number: number, bytes: Buffer, start: number, end: number): void
@@ -77,9 +81,15 @@ export interface Damage {
 export interface Recovery {
   /** The log was closed properly the last time, so counts and flags are exact. */
   readonly clean: boolean
+  /** Version of the format in which the newest part of it was written. */
+  readonly version: number
   /** Counts starts. */
   readonly epoch: number
   readonly records: number
+  /** Of those, messages; one that cleaning has copied may count twice. */
+  readonly messages: number
+  /** The highest number found; those taken from now on are above it. 0: there is none. */
+  readonly lastNumber: number
   /** Bytes of a torn tail that were cut off. */
   readonly cutBytes: number
   readonly damages: readonly Damage[]
@@ -92,22 +102,14 @@ export interface Log {
   readonly waitingBytes: number
   /** The last attempt to make something durable failed. */
   readonly failing: boolean
-  /** A message in the queues of `targets`: `bytes[start..end)`, then `parts`, which nobody changes any more. */
+  /** The number of a message that is appended later, or never. */
+  takeNumber(): number
+  /**
+   * A message in the queues of `targets`: `bytes[start..end)`, then `parts`, which nobody changes
+   * any more. `bodySize` is told again by recovery, which does not read contents. Throws if
+   * something with a higher number was appended before.
+   */
   appendMessage(
-    targets: Targets,
-    marks: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    parts: readonly Buffer[] | null,
-  ): number
-  /** A queue no longer holds these messages. */
-  appendSettled(queue: number, ranges: Ranges): number
-  /** A message came back to its queue, for the `count`th time. */
-  appendReturned(queue: number, number: number, count: number): number
-  /** A message leaves a queue and enters others as a new one, at the same instant. */
-  appendMoved(
-    queue: number,
     number: number,
     targets: Targets,
     marks: number,
@@ -115,7 +117,25 @@ export interface Log {
     start: number,
     end: number,
     parts: readonly Buffer[] | null,
-  ): number
+    bodySize: number,
+  ): void
+  /** A queue no longer holds these messages. */
+  appendSettled(queue: number, ranges: Ranges): number
+  /** A message came back to its queue, for the `count`th time. */
+  appendReturned(queue: number, number: number, count: number): number
+  /** The message `old` leaves a queue and enters others as `number`, at the same instant. */
+  appendMoved(
+    number: number,
+    queue: number,
+    old: number,
+    targets: Targets,
+    marks: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    parts: readonly Buffer[] | null,
+    bodySize: number,
+  ): void
   /** Anything else: a command of the definitions. */
   appendOpaque(bytes: Uint8Array): number
   /** What is appended from here to `endTransaction` is one unit; returns the number of its last part. */

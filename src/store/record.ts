@@ -6,10 +6,11 @@
  *     | size   | number (56 bits) | kind | by kind
  *     +--------+------------------+------+--- - - -
  *
- * where the size counts all of the record. Each record appended takes the next number; a message
- * that cleaning copies keeps the one it had. By kind there follows
+ * where the size counts all of the record. Numbers rise from record to record, but for a message
+ * that cleaning copies, which keeps the one it had. By kind there follows
  *
- *     message   marks u32 | queues·4 + form u32 | queue u48 each | expiry u48, none, one or each | content
+ *     message   marks u32 | queues·4 + form u32 | body u32 | queue u48 each | expiry u48, none, one
+ *               or each | content, of which so many bytes are the body
  *     moved     left queue u48 | number there u56, 0 | then as a message
  *     placed    as a message, but for the content: its place u32 and size u32 (only in an index)
  *     settled   queue u48 | first − last before (signed) | last − first | and so on (base-128 numbers)
@@ -36,7 +37,7 @@ export const headBytes = 12
 const queueBytes = 6
 const numberBytes = 8
 const expiryBytes = 6
-const metaBytes = 8
+const metaBytes = 12
 const movedBytes = queueBytes + numberBytes
 export const returnedBytes = headBytes + queueBytes + numberBytes + 4
 /** Longest number in base 128: 8 bytes hold 56 bits. */
@@ -101,9 +102,10 @@ export function writeMessageHead(
   number: number,
   targets: Targets,
   marks: number,
+  bodySize: number,
 ): number {
   writeHead(bytes, at, size, number, Kind.message)
-  return writeMeta(bytes, at + headBytes, targets, marks)
+  return writeMeta(bytes, at + headBytes, targets, marks, bodySize)
 }
 
 /** The same for a message that leaves `queue`, where it is called `old`. */
@@ -116,18 +118,26 @@ export function writeMovedHead(
   old: number,
   targets: Targets,
   marks: number,
+  bodySize: number,
 ): number {
   writeHead(bytes, at, size, number, Kind.moved)
   bytes.writeUIntLE(queue, at + headBytes, queueBytes)
   writeNumber(bytes, at + headBytes + queueBytes, old)
-  return writeMeta(bytes, at + headBytes + movedBytes, targets, marks)
+  return writeMeta(bytes, at + headBytes + movedBytes, targets, marks, bodySize)
 }
 
-function writeMeta(bytes: Buffer, start: number, targets: Targets, marks: number): number {
+function writeMeta(
+  bytes: Buffer,
+  start: number,
+  targets: Targets,
+  marks: number,
+  bodySize: number,
+): number {
   const { count, queues, expiries } = targets
   const form = formOf(targets)
   bytes.writeUInt32LE(marks, start)
   bytes.writeUInt32LE(count * 4 + form, start + 4)
+  bytes.writeUInt32LE(bodySize, start + 8)
   let at = start + metaBytes
   for (let i = 0; i < count; i++, at += queueBytes)
     bytes.writeUIntLE(queues[i] as number, at, queueBytes)
@@ -177,17 +187,45 @@ export function writeReturned(
 
 /** Where the content of a message begins in its record. */
 export function contentAt(bytes: Buffer, start: number): number {
-  const meta = start + headBytes + (kindAt(bytes, start) === Kind.moved ? movedBytes : 0)
+  const meta = metaAt(bytes, start)
   return meta + metaBytes + listBytes(bytes, meta)
+}
+
+/** Where that begins which every message has. */
+function metaAt(bytes: Buffer, start: number): number {
+  return start + headBytes + (kindAt(bytes, start) === Kind.moved ? movedBytes : 0)
 }
 
 export const isMessage = (kind: number) => kind === Kind.message || kind === Kind.moved
 
-/** Marks of the message whose record stands here. */
-export function marksAt(bytes: Buffer, start: number): number {
-  return bytes.readUInt32LE(
-    start + headBytes + (kindAt(bytes, start) === Kind.moved ? movedBytes : 0),
-  )
+/** What a record says of a message in front of its content; used again for every record. */
+export class MessageHead {
+  readonly targets = new Targets()
+  marks = 0
+  bodySize = 0
+  /** Where the content begins. */
+  content = 0
+
+  read(bytes: Buffer, start: number): void {
+    const meta = metaAt(bytes, start)
+    this.marks = bytes.readUInt32LE(meta)
+    this.bodySize = bytes.readUInt32LE(meta + 8)
+    this.content = readTargets(bytes, meta, this.targets)
+  }
+}
+
+/** What a record says of a message that came back; used again for every record. */
+export class ReturnedRecord {
+  queue = 0
+  number = 0
+  count = 0
+
+  read(bytes: Buffer, start: number): void {
+    const body = start + headBytes
+    this.queue = bytes.readUIntLE(body, queueBytes)
+    this.number = readNumber(bytes, body + queueBytes)
+    this.count = bytes.readUInt32LE(body + queueBytes + numberBytes)
+  }
 }
 
 /** Bytes of an index entry for a record, given the bytes of the record at `start` without the content. */
@@ -227,7 +265,8 @@ export function writeEntry(
 
 const oneNumber = new Float64Array(2)
 
-const targets = new Targets()
+const message = new MessageHead()
+const returned = new ReturnedRecord()
 
 /** Tells what a record says; `segment` and `offset` are its place. */
 export function replayRecord(
@@ -241,26 +280,22 @@ export function replayRecord(
   const end = start + sizeAt(bytes, start)
   const number = numberAt(bytes, start)
   const body = start + headBytes
-  if (kind === Kind.message) {
-    const content = readTargets(bytes, body)
-    replay.message(number, targets, bytes.readUInt32LE(body), segment, offset, end - content)
-  } else if (kind === Kind.placed) {
-    readTargets(bytes, body)
-    const place = bytes.readUInt32LE(end - 8)
-    const size = bytes.readUInt32LE(end - 4)
-    replay.message(number, targets, bytes.readUInt32LE(body), segment, place, size)
-  } else if (kind === Kind.moved) {
-    const old = readNumber(bytes, body + queueBytes)
-    replay.settled(bytes.readUIntLE(body, queueBytes), old, old)
-    const meta = body + movedBytes
-    const content = readTargets(bytes, meta)
-    replay.message(number, targets, bytes.readUInt32LE(meta), segment, offset, end - content)
+  if (isMessage(kind) || kind === Kind.placed) {
+    if (kind === Kind.moved) {
+      const old = readNumber(bytes, body + queueBytes)
+      replay.settled(bytes.readUIntLE(body, queueBytes), old, old)
+    }
+    message.read(bytes, start)
+    const { targets, marks, bodySize, content } = message
+    const placed = kind === Kind.placed
+    const place = placed ? bytes.readUInt32LE(end - 8) : offset
+    const size = placed ? bytes.readUInt32LE(end - 4) : end - content
+    replay.message(number, targets, marks, segment, place, size, bodySize)
   } else if (kind === Kind.settled) {
     replaySettled(bytes, body, end, replay)
   } else if (kind === Kind.returned) {
-    const count = bytes.readUInt32LE(body + queueBytes + numberBytes)
-    const returned = readNumber(bytes, body + queueBytes)
-    replay.returned(bytes.readUIntLE(body, queueBytes), returned, count)
+    returned.read(bytes, start)
+    replay.returned(returned.queue, returned.number, returned.count)
   } else if (kind === Kind.opaque) {
     replay.opaque(number, bytes, body, end)
   }
@@ -286,7 +321,7 @@ function listBytes(bytes: Buffer, meta: number): number {
 }
 
 /** Reads queues and expiries into `targets`; returns where they end. */
-function readTargets(bytes: Buffer, meta: number): number {
+function readTargets(bytes: Buffer, meta: number, targets: Targets): number {
   const word = bytes.readUInt32LE(meta + 4)
   const form = word % 4
   const count = (word - form) / 4

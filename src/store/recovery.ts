@@ -7,9 +7,18 @@ import type { ChunkPool } from '../structures/chunk-pool.js'
 import { Batch } from './batch.js'
 import { type Block, blockHeadBytes } from './block.js'
 import type { Damage, LogReplay } from './log.js'
-import { isMessage, kindAt, numberAt, replayRecord, sizeAt } from './record.js'
+import {
+  isMessage,
+  Kind,
+  kindAt,
+  numberAt,
+  ReturnedRecord,
+  replayRecord,
+  sizeAt,
+} from './record.js'
 import { RecordStream } from './record-stream.js'
 import {
+  formatVersion,
   limitOf,
   readSegmentHead,
   Segment,
@@ -32,9 +41,12 @@ export interface Found {
   readonly nextBatch: number
   readonly crc: number
   readonly nextNumber: number
+  readonly lastNumber: number
   readonly epoch: number
   readonly clean: boolean
+  readonly version: number
   readonly records: number
+  readonly messages: number
   readonly cutBytes: number
   readonly damages: readonly Damage[]
 }
@@ -45,6 +57,14 @@ interface Opened {
   readonly head: SegmentHead | null
 }
 
+/**
+ * Numbers left out after an unclean stop. Some above the highest one found may have been given to
+ * messages that were seen by somebody before they were lost; none of them is given again.
+ */
+const numbersLeftOut = 2 ** 20
+
+const returned = new ReturnedRecord()
+
 export class RecoveryRun {
   readonly #files: Files
   readonly #folder: string
@@ -54,6 +74,9 @@ export class RecoveryRun {
   /** Damage after which no new number has been seen yet. */
   #open: Damage[] = []
   #records = 0
+  #messages = 0
+  /** Counts of returns, told at the end: queue, number, count in turn. */
+  readonly #returned: number[] = []
   #highest = 0
   #segment = 0
   #cutBytes = 0
@@ -61,7 +84,7 @@ export class RecoveryRun {
   readonly #doubtful: Batch
 
   constructor(files: Files, folder: string, windows: Windows, pool: ChunkPool, replay: LogReplay) {
-    this.#doubtful = new Batch(pool, 0)
+    this.#doubtful = new Batch(pool)
     this.#files = files
     this.#folder = folder
     this.#windows = windows
@@ -92,18 +115,25 @@ export class RecoveryRun {
       }
     }
     this.#closeDamages(Number.POSITIVE_INFINITY)
+    this.#tellReturned()
     const numbers = segments.map(({ trailer }) => trailer?.nextNumber ?? 1)
+    const next = Math.max(this.#highest + 1, ...numbers, ...heads.map(head => head.nextNumber))
+    const closed = segments.at(-1)?.trailer?.closed ?? segments.length === 0
+    const clean = unused.length === 0 && closed
     return {
       segments,
       lastSegment: this.#lastSegment,
       doubtful: this.#doubtful,
       nextBatch,
       crc: crc ?? 0,
-      nextNumber: Math.max(this.#highest + 1, ...numbers, ...heads.map(head => head.nextNumber)),
+      nextNumber: clean ? next : next + numbersLeftOut,
+      lastNumber: next - 1,
       epoch: 1 + Math.max(0, ...heads.map(head => head.epoch)),
       unused,
-      clean: unused.length === 0 && (segments.at(-1)?.trailer?.closed ?? segments.length === 0),
+      clean,
+      version: heads.at(-1)?.version ?? formatVersion,
       records: this.#records,
+      messages: this.#messages,
       cutBytes: this.#cutBytes,
       damages: this.#damages,
     }
@@ -216,7 +246,21 @@ export class RecoveryRun {
       this.#highest = number
     }
     this.#records++
+    const kind = kindAt(bytes, start)
+    if (kind === Kind.returned) {
+      returned.read(bytes, start)
+      this.#returned.push(returned.queue, returned.number, returned.count)
+      return
+    }
+    if (isMessage(kind) || kind === Kind.placed) this.#messages++
     replayRecord(bytes, start, this.#segment, offset, this.#replay)
+  }
+
+  /** The message that came back may stand behind: cleaning has copied it there. */
+  #tellReturned(): void {
+    const told = this.#returned
+    for (let i = 0; i < told.length; i += 3)
+      this.#replay.returned(told[i] as number, told[i + 1] as number, told[i + 2] as number)
   }
 
   #keepDoubtful(bytes: Buffer, start: number): void {

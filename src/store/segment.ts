@@ -37,6 +37,7 @@ const trailerMagic = 0x5d58_4c6c
 const closedFlag = 1
 
 export interface SegmentHead {
+  readonly version: number
   readonly shard: number
   readonly epoch: number
   readonly segment: number
@@ -78,7 +79,7 @@ export function segmentOf(name: string): number {
 export function writeSegmentHead(head: SegmentHead): Buffer {
   const bytes = Buffer.alloc(segmentHeadBytes)
   headMagic.copy(bytes)
-  bytes.writeUInt16LE(formatVersion, 12)
+  bytes.writeUInt16LE(head.version, 12)
   bytes.writeUInt16LE(head.shard, 14)
   bytes.writeUInt32LE(head.epoch, 16)
   bytes.writeUIntLE(head.segment, 24, 6)
@@ -96,6 +97,7 @@ export function readSegmentHead(bytes: Buffer, path: string): SegmentHead | null
   const version = bytes.readUInt16LE(12)
   if (version > formatVersion) throw new NewerFormat(path, version)
   return {
+    version,
     shard: bytes.readUInt16LE(14),
     epoch: bytes.readUInt32LE(16),
     segment: bytes.readUIntLE(24, 6),

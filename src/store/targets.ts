@@ -6,23 +6,26 @@ export class Targets {
   queues = new Float64Array(8)
   /** Wall-clock milliseconds; 0: never. */
   expiries = new Float64Array(8)
-  /** How often the message came back. */
-  returns = new Float64Array(8)
 
   clear(): void {
     this.count = 0
   }
 
-  add(queue: number, expiryMs = 0, returns = 0): void {
+  add(queue: number, expiryMs = 0): void {
     const at = this.count++
     if (at === this.queues.length) {
       this.queues = twice(this.queues)
       this.expiries = twice(this.expiries)
-      this.returns = twice(this.returns)
     }
     this.queues[at] = queue
     this.expiries[at] = expiryMs
-    this.returns[at] = returns
+  }
+
+  /** Takes one out; the last one comes in its place. */
+  remove(at: number): void {
+    const last = --this.count
+    this.queues[at] = this.queues[last] as number
+    this.expiries[at] = this.expiries[last] as number
   }
 }
 
