@@ -5,7 +5,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { nanoseconds, sleep } from './clock.js'
@@ -17,6 +16,8 @@ export interface Broker {
   readonly address: Address
   /** The processes whose CPU time and memory are its own. */
   readonly pids: number[]
+  /** Where it keeps its data, if that is known and not memory. */
+  readonly folder: string | null
   /** From the start of the process to the first connection.start; 0 if it ran before. */
   readonly startMs: number
   /** Starts it anew, with nothing in its memory, if it is ours to start. */
@@ -32,11 +33,13 @@ const STOP_TIMEOUT_MS = 15_000
 export const leveretIsBuilt = (): boolean => existsSync(PROGRAM)
 export const rabbitmqIsInstalled = (): boolean => existsSync(RABBITMQ)
 
-/** Our own broker, without a disk. */
-export async function startLeveret(): Promise<Broker> {
+/** Our own broker, its data in a new folder within `where`; null: in memory. */
+export async function startLeveret(where: string | null): Promise<Broker> {
   const address = local(await freePort())
+  const folder = where === null ? null : await mkdtemp(join(where, 'bench-leveret-'))
+  const data = folder === null ? ['--memory'] : ['--data', join(folder, 'data')]
   const start = () =>
-    spawn(process.execPath, [PROGRAM, '--port', String(address.port), '--memory', '--json'], {
+    spawn(process.execPath, [PROGRAM, '--port', String(address.port), ...data, '--json'], {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
   let child = start()
@@ -45,20 +48,25 @@ export async function startLeveret(): Promise<Broker> {
     name: 'leveret',
     address,
     pids,
+    folder,
     startMs: await firstHandshake(address, child),
     async renew() {
       await end(child)
+      if (folder !== null) await rm(join(folder, 'data'), { recursive: true, force: true })
       child = start()
       pids[0] = child.pid as number
       await firstHandshake(address, child)
     },
-    stop: () => end(child),
+    async stop() {
+      await end(child)
+      if (folder !== null) await rm(folder, { recursive: true, force: true })
+    },
   }
 }
 
-/** Debian's RabbitMQ with its defaults, all of it in a temporary folder and on 127.0.0.1. */
-export async function startRabbitmq(): Promise<Broker> {
-  const folder = await mkdtemp(join(tmpdir(), 'bench-rabbitmq-'))
+/** Debian's RabbitMQ with its defaults, all of it in a new folder within `where` and on 127.0.0.1. */
+export async function startRabbitmq(where: string): Promise<Broker> {
+  const folder = await mkdtemp(join(where, 'bench-rabbitmq-'))
   for (const name of ['home', 'data', 'log']) await mkdir(join(folder, name))
   await writeFile(join(folder, 'rabbitmq.conf'), '')
   await writeFile(join(folder, 'env.conf'), '')
@@ -102,6 +110,7 @@ export async function startRabbitmq(): Promise<Broker> {
     name: 'rabbitmq',
     address,
     pids,
+    folder,
     startMs,
     renew: async () => {},
     stop: () => clear(pids),
@@ -120,7 +129,8 @@ export function runningBroker(url: string, pid: number | null): Broker {
   }
   const pids = pid === null ? listeners(address.port) : [pid]
   const nothing = async () => {}
-  return { name: 'rival', address, pids, startMs: 0, renew: nothing, stop: nothing }
+  const idle = { startMs: 0, renew: nothing, stop: nothing }
+  return { name: 'rival', address, pids, folder: null, ...idle }
 }
 
 const local = (port: number): Address => ({

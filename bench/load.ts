@@ -21,6 +21,8 @@ export interface Load {
   /** Priorities rotate over 0 .. priorities - 1; 0: messages have none. */
   priorities: number
   queueArguments: Table
+  /** Durable queues and exchange, and messages that survive a restart. */
+  persistent: boolean
   /** Publisher confirms, at most this many outstanding; 0: none. */
   confirmWindow: number
   /** Messages per second, from one producer; 0: as many as the broker takes. */
@@ -42,6 +44,7 @@ export function load(name: string, wanted: Partial<Load>): Load {
     bindings: 1,
     priorities: 0,
     queueArguments: {},
+    persistent: false,
     confirmWindow: 0,
     rate: 0,
     messages: 0,
@@ -104,6 +107,9 @@ export interface ProducerReport {
   nacked: number
   /** The latest a message of a fixed rate was sent after its time. */
   lateMicros: number
+  /** From sending a message to its confirm, while measuring. */
+  confirmP50Micros: number
+  confirmP99Micros: number
 }
 
 export interface ConsumerReport {

@@ -16,9 +16,10 @@ import {
   startRabbitmq,
 } from './brokers.js'
 import { sleep } from './clock.js'
+import { isInMemory } from './disk.js'
 import { type Options, readOptions, usage } from './options.js'
 import { readProcesses } from './processes.js'
-import { type Measured, table } from './report.js'
+import { type Measured, spread, table } from './report.js'
 import { type Scenario, scenarios } from './scenarios.js'
 import type { TrialResult } from './trials.js'
 
@@ -48,6 +49,7 @@ async function compare(options: Options): Promise<boolean> {
     console.log(`\n${table(measured, OURS, rival)}\n`)
     const faults = complaints(measured)
     for (const fault of faults) console.log(fault)
+    describeDisk(options, measured)
     const noise = noisiest(measured)
     if (noise > QUIET_CORES) {
       console.log(`Other processes took up to ${noise.toFixed(2)} cores: the figures are noisy.`)
@@ -61,17 +63,21 @@ async function compare(options: Options): Promise<boolean> {
 
 async function open(options: Options): Promise<Broker[]> {
   const brokers: Broker[] = []
-  if (leveretIsBuilt()) brokers.push(await startLeveret())
+  if (leveretIsBuilt()) brokers.push(await startOurs(options))
   else console.log('The broker is not built: measuring the rival alone.')
   if (options.rival !== null) brokers.push(runningBroker(options.rival, options.rivalPid))
-  else if (options.startRabbitmq) brokers.push(await startRival())
+  else if (options.startRabbitmq) brokers.push(await startRival(options))
   if (brokers.length === 0) throw new Error('there is nothing to measure')
   return brokers
 }
 
-async function startRival(): Promise<Broker> {
+function startOurs({ folder, memory }: Options): Promise<Broker> {
+  return startLeveret(memory ? null : folder)
+}
+
+async function startRival({ folder }: Options): Promise<Broker> {
   if (!rabbitmqIsInstalled()) throw new Error('rabbitmq-server is not installed')
-  return startRabbitmq()
+  return startRabbitmq(folder)
 }
 
 /** The brokers take turns, so that what disturbs the machine disturbs them alike. */
@@ -114,6 +120,17 @@ function complaints(measured: readonly Measured[]): string[] {
   return lines
 }
 
+/** Persistent figures mean little without the disk they were measured on. */
+function describeDisk({ folder }: Options, measured: readonly Measured[]): void {
+  const rounds = measured.flatMap(({ rounds }) => [...rounds.values()].flat())
+  const sync = spread(rounds, 'syncMicros')
+  if (sync === null) return
+  const { median, min, max } = sync
+  const range = `${min.toFixed(0)}–${max.toFixed(0)}, before each round`
+  console.log(`fdatasync of this disk: median ${median.toFixed(0)} µs (${range})`)
+  if (isInMemory(folder)) console.log(`${folder} is in memory: nothing persistent was measured.`)
+}
+
 function noisiest(measured: readonly Measured[]): number {
   const results = measured.flatMap(({ rounds }) => [...rounds.values()].flat())
   return Math.max(0, ...results.map(({ figures }) => figures.otherCores ?? 0))
@@ -137,12 +154,12 @@ function writeJson(file: string, options: Options, measured: readonly Measured[]
 
 /** Time to the first handshake and memory at rest, of ours and of RabbitMQ if asked for. */
 async function startup(options: Options): Promise<void> {
-  const starts = [...(leveretIsBuilt() ? [startLeveret] : [])]
+  const starts = leveretIsBuilt() ? [startOurs] : []
   if (options.startRabbitmq) starts.push(startRival)
   if (starts.length === 0) throw new Error('there is nothing to start')
   for (const start of starts) {
     for (let round = 0; round < options.rounds && !interrupted; round++) {
-      const broker = await start()
+      const broker = await start(options)
       await sleep(IDLE_MS)
       const { rssMiB } = readProcesses(broker.pids)
       const time = `${broker.startMs.toFixed(0)} ms to the first handshake`

@@ -6,6 +6,10 @@ import { exchangeName, type Load, routingKey, streams, targets } from './load.js
 
 /** Most bytes of whole messages in one write. */
 const BATCH_BYTES = 256 * 1024
+/** Property flags of a content header. */
+const HEADERS = 0x2000
+const DELIVERY_MODE = 0x1000
+const PRIORITY = 0x0800
 /** Where in a body: the time (f64, ns), the stream (u32), the sequence number (u32). */
 export const STAMP_BYTES = 16
 
@@ -28,9 +32,10 @@ export class MessageRing {
     const first = encode(load, frameMax, mine[0] as number, 0)
     this.#slotBytes = first.bytes.length
     this.#stampAt = first.stampAt
-    this.batch = Math.max(1, Math.floor(BATCH_BYTES / this.#slotBytes))
+    const window = load.confirmWindow || Number.POSITIVE_INFINITY
+    this.batch = Math.max(1, Math.min(window, Math.floor(BATCH_BYTES / this.#slotBytes)))
     // two batches at least, so that what the socket holds is not what is written next
-    this.#slots = Math.ceil((2 * BATCH_BYTES) / this.#slotBytes / cycle + 1) * cycle
+    this.#slots = Math.ceil((2 * this.batch) / cycle + 1) * cycle
     this.#bytes = Buffer.allocUnsafeSlow(this.#slots * this.#slotBytes)
     this.#view = new DataView(this.#bytes.buffer)
     this.#streamOfSlot = new Int32Array(this.#slots)
@@ -90,8 +95,13 @@ function encode(load: Load, frameMax: number, target: number, priority: number) 
     .begin(HEADER, 1)
     .u32(60 << 16)
     .u64(load.size)
-    .u16((load.exchange === 'headers' ? 0x2000 : 0) | (load.priorities > 0 ? 0x0800 : 0))
+    .u16(
+      (load.exchange === 'headers' ? HEADERS : 0) |
+        (load.persistent ? DELIVERY_MODE : 0) |
+        (load.priorities > 0 ? PRIORITY : 0),
+    )
   if (load.exchange === 'headers') out.table({ g: target })
+  if (load.persistent) out.u8(2)
   if (load.priorities > 0) out.u8(priority)
   const head = out.end().take()
   const body = Buffer.alloc(load.size, 'leveret ')

@@ -1,5 +1,6 @@
 // The command line of the benchmark.
 
+import { tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
 
 export interface Options {
@@ -7,6 +8,10 @@ export interface Options {
   rivalPid: number | null
   startRabbitmq: boolean
   startup: boolean
+  /** Where the brokers we start keep their data. */
+  folder: string
+  /** Our broker keeps nothing on disk. */
+  memory: boolean
   rounds: number
   seconds: number
   only: RegExp
@@ -20,6 +25,8 @@ export const usage = `npm run bench -- [options]
   --rounds N           times each scenario is run (3)
   --seconds S          seconds measured each time, after a second of warming up (3)
   --only REGEX         only the scenarios whose id matches
+  --folder DIR         where the brokers it starts keep their data (the system's temporary folder)
+  --memory             start our broker without files
   --startup            time from process start to the first handshake, and memory when idle
   --json FILE          write all figures of all rounds to a file
 `
@@ -32,6 +39,8 @@ export function readOptions(args: string[]): Options | null {
       rival: { type: 'string' },
       'rival-pid': { type: 'string' },
       'start-rabbitmq': { type: 'boolean', default: false },
+      folder: { type: 'string', default: tmpdir() },
+      memory: { type: 'boolean', default: false },
       startup: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
       seconds: { type: 'string', default: '3' },
@@ -46,6 +55,8 @@ export function readOptions(args: string[]): Options | null {
     rivalPid: values['rival-pid'] === undefined ? null : positive('rival-pid', values['rival-pid']),
     startRabbitmq: values['start-rabbitmq'],
     startup: values.startup,
+    folder: values.folder,
+    memory: values.memory,
     rounds: positive('rounds', values.rounds),
     seconds: positive('seconds', values.seconds),
     only: new RegExp(values.only),

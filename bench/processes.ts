@@ -11,10 +11,12 @@ export interface ProcessFigures {
   rssMiB: number
   /** The most that was resident since the last `resetPeaks`. */
   peakMiB: number
+  /** Bytes given to disks so far; NaN if that is not ours to know. */
+  writtenBytes: number
 }
 
 export function readProcesses(pids: readonly number[]): ProcessFigures {
-  const figures = { cpuSeconds: 0, rssMiB: 0, peakMiB: 0 }
+  const figures = { cpuSeconds: 0, rssMiB: 0, peakMiB: 0, writtenBytes: 0 }
   for (const pid of pids) {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // the name may hold spaces; utime and stime are fields 14 and 15
@@ -23,6 +25,7 @@ export function readProcesses(pids: readonly number[]): ProcessFigures {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
     figures.rssMiB += kibibytes(status, 'VmRSS') / 1024
     figures.peakMiB += kibibytes(status, 'VmHWM') / 1024
+    figures.writtenBytes += written(pid)
   }
   return figures
 }
@@ -71,6 +74,15 @@ function descriptors(pid: number): string[] {
     })
   } catch {
     return [] // ended meanwhile, or not ours to look into
+  }
+}
+
+function written(pid: number): number {
+  try {
+    const io = readFileSync(`/proc/${pid}/io`, 'utf8')
+    return Number(/^write_bytes: (\d+)/m.exec(io)?.[1])
+  } catch {
+    return Number.NaN // another user's process
   }
 }
 

@@ -5,6 +5,7 @@ import { readlinkSync, writeFileSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { nanoseconds } from './clock.js'
 import { FrameWriter, METHOD, methods } from './frames.js'
+import { Histogram } from './histogram.js'
 import { Link } from './link.js'
 import { Cell, Phase, type ProducerReport, type WorkerTask } from './load.js'
 import { MessageRing } from './message-ring.js'
@@ -14,9 +15,16 @@ const port = parentPort as NonNullable<typeof parentPort>
 /** Never notified: waiting on it is sleeping. */
 const never = new Int32Array(new SharedArrayBuffer(4))
 const MAX_SLEEP_MS = 1
+/** While a confirm is awaited: how late it may be seen to come. */
+const CONFIRM_SLEEP_MS = 0.03
+/** Nothing large is sent to a publisher, and there may be a thousand. */
+const INPUT_BYTES = 16 * 1024
+const confirmTimes = new Histogram()
 
 class Producer {
-  readonly report: ProducerReport = { published: 0, nacked: 0, lateMicros: 0 }
+  published = 0
+  nacked = 0
+  lateMicros = 0
   #link: Link
   #ring: MessageRing
   #finished: () => void
@@ -24,8 +32,9 @@ class Producer {
   #writing = false
   #ended = false
   #outstanding = 0
-  /** Confirm numbers that are outstanding, modulo the array's length, and the lowest of them. */
-  #unconfirmed = new Uint8Array(load.confirmWindow * 8 + 65_536)
+  /** When the messages that are outstanding were sent, by confirm number modulo the array's length;
+   * 0 for those that are not; and the lowest number that is. */
+  #sentNs = new Float64Array(Math.max(load.confirmWindow * 8, 1024))
   #lowest = 1
   #startedNs = 0
   /** Messages due before this were kept by back pressure: their time is when they were due. */
@@ -68,7 +77,7 @@ class Producer {
     let wanted = this.#ring.batch
     if (load.messages > 0) wanted = Math.min(wanted, load.messages - this.#encoded)
     if (load.confirmWindow > 0) {
-      const room = load.confirmWindow - this.#outstanding
+      const room = this.#room()
       // refill when an eighth is free; the next confirm comes back here
       if (this.#outstanding > 0 && room < load.confirmWindow / 8) return
       wanted = Math.min(wanted, room)
@@ -76,11 +85,18 @@ class Producer {
     this.#send(this.#ring.run(wanted), nanoseconds())
   }
 
+  /** How many messages may be sent until one is confirmed. */
+  #room(): number {
+    if (load.confirmWindow === 0) return Number.POSITIVE_INFINITY
+    const remembered = this.#lowest + this.#sentNs.length - 1 - this.#encoded
+    return Math.min(load.confirmWindow - this.#outstanding, remembered)
+  }
+
   #send(count: number, stampNs: number): void {
     const bytes = this.#ring.take(count, stampNs)
     if (load.confirmWindow > 0) {
       for (let message = 0; message < count; message++) {
-        this.#unconfirmed[(this.#encoded + 1 + message) % this.#unconfirmed.length] = 1
+        this.#sentNs[(this.#encoded + 1 + message) % this.#sentNs.length] = stampNs
       }
     }
     this.#encoded += count
@@ -88,7 +104,7 @@ class Producer {
     this.#writing = true
     this.#link.write(bytes, () => {
       this.#writing = false
-      this.report.published += count
+      this.published += count
       Atomics.add(cells, Cell.published, count)
       // by way of the event loop, so that what has come is read between two writes
       if (load.rate === 0) setImmediate(this.#flood)
@@ -104,17 +120,21 @@ class Producer {
       const gapNs = 1e9 / load.rate
       const due = Math.floor((now - this.#startedNs) / gapNs) + 1
       if (due > this.#encoded) {
-        if (this.#writing) {
+        const room = this.#room()
+        if (this.#writing || room === 0) {
           this.#heldUntilNs = now
         } else {
           const dueNs = this.#startedNs + Math.floor(this.#encoded * gapNs)
-          this.report.lateMicros = Math.max(this.report.lateMicros, (now - dueNs) / 1000)
+          this.lateMicros = Math.max(this.lateMicros, (now - dueNs) / 1000)
           const held = dueNs < this.#heldUntilNs
-          this.#send(this.#ring.run(held ? 1 : due - this.#encoded), held ? dueNs : now)
+          const wanted = held ? 1 : Math.min(due - this.#encoded, room)
+          this.#send(this.#ring.run(wanted), held ? dueNs : now)
         }
       }
       const nextNs = this.#startedNs + this.#encoded * gapNs - nanoseconds()
-      if (nextNs > 0) Atomics.wait(never, 0, 0, Math.min(nextNs / 1e6, MAX_SLEEP_MS))
+      const awaiting = load.confirmWindow > 0 && this.#outstanding > 0
+      const sleepMs = Math.min(nextNs / 1e6, awaiting ? CONFIRM_SLEEP_MS : MAX_SLEEP_MS)
+      if (sleepMs > 0) Atomics.wait(never, 0, 0, sleepMs)
     }
     setImmediate(this.#pace)
   }
@@ -124,7 +144,7 @@ class Producer {
     if (methodId === methods.ack || methodId === methods.nack) {
       const tag = this.#link.view.getUint32(at + 4) * 2 ** 32 + this.#link.view.getUint32(at + 8)
       const confirmed = this.#confirm(tag, ((this.#link.input[at + 12] as number) & 1) === 1)
-      if (methodId === methods.nack) this.report.nacked += confirmed
+      if (methodId === methods.nack) this.nacked += confirmed
     } else if (!this.#link.unasked(at)) {
       throw new Error(`a producer got method ${methodId >>> 16}.${methodId & 0xffff}`)
     }
@@ -133,15 +153,19 @@ class Producer {
 
   #confirm(tag: number, multiple: boolean): number {
     if (tag > this.#encoded) throw new Error(`confirm of ${tag}, published ${this.#encoded}`)
-    const { length } = this.#unconfirmed
+    const { length } = this.#sentNs
+    const nowNs = Atomics.load(cells, Cell.phase) === Phase.measuring ? nanoseconds() : 0
     let confirmed = 0
     for (let number = multiple ? this.#lowest : tag; number <= tag; number++) {
-      confirmed += this.#unconfirmed[number % length] as number
-      this.#unconfirmed[number % length] = 0
+      const sentNs = this.#sentNs[number % length] as number
+      if (sentNs === 0) continue
+      confirmed++
+      this.#sentNs[number % length] = 0
+      if (nowNs > 0) confirmTimes.record(nowNs - sentNs)
     }
     if (confirmed === 0) throw new Error(`confirm of ${tag}, which was confirmed before`)
     this.#outstanding -= confirmed
-    while (this.#lowest <= this.#encoded && this.#unconfirmed[this.#lowest % length] === 0) {
+    while (this.#lowest <= this.#encoded && this.#sentNs[this.#lowest % length] === 0) {
       this.#lowest++
     }
     return confirmed
@@ -165,16 +189,21 @@ const producers: Producer[] = []
 let running = load.producers
 function finished(): void {
   if (--running > 0) return
-  const report: ProducerReport = { published: 0, nacked: 0, lateMicros: 0 }
+  const total = { published: 0, nacked: 0, lateMicros: 0 }
   for (const producer of producers) {
-    report.published += producer.report.published
-    report.nacked += producer.report.nacked
-    report.lateMicros = Math.max(report.lateMicros, producer.report.lateMicros)
+    total.published += producer.published
+    total.nacked += producer.nacked
+    total.lateMicros = Math.max(total.lateMicros, producer.lateMicros)
+  }
+  const report: ProducerReport = {
+    ...total,
+    confirmP50Micros: confirmTimes.quantileMicros(0.5),
+    confirmP99Micros: confirmTimes.quantileMicros(0.99),
   }
   port.postMessage(report)
 }
 for (let id = 0; id < load.producers; id++) {
-  const link = await Link.open(address)
+  const link = await Link.open(address, Buffer.allocUnsafeSlow(INPUT_BYTES))
   if (load.confirmWindow > 0) {
     await link.call(
       new FrameWriter().method(1, methods.confirmSelect).u8(0).end(),

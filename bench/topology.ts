@@ -8,15 +8,16 @@ import { bindingKey, exchangeName, type Load, queueName, targets } from './load.
 export async function declare(address: Address, load: Load): Promise<void> {
   const link = await Link.open(address)
   await removeOn(link, load)
+  const durable = load.persistent ? 2 : 0
   const exchange = exchangeName(load)
   if (exchange !== '') {
     const request = new FrameWriter().method(1, methods.exchangeDeclare).u16(0)
-    request.shortString(exchange).shortString(load.exchange).u8(0).table({}).end()
+    request.shortString(exchange).shortString(load.exchange).u8(durable).table({}).end()
     await link.call(request, methods.exchangeDeclareOk)
   }
   for (let queue = 0; queue < load.queues; queue++) {
     const request = new FrameWriter().method(1, methods.queueDeclare).u16(0)
-    request.shortString(queueName(load, queue)).u8(0).table(load.queueArguments).end()
+    request.shortString(queueName(load, queue)).u8(durable).table(load.queueArguments).end()
     await link.call(request, methods.queueDeclareOk)
     if (exchange !== '') await bind(link, load, queue)
   }

@@ -4,6 +4,7 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import type { Broker } from './brokers.js'
 import { nanoseconds, sleep } from './clock.js'
+import { medianSyncMicros } from './disk.js'
 import { BODY, FRAME_OVERHEAD, FrameWriter, HEADER, methods } from './frames.js'
 import { Histogram } from './histogram.js'
 import { Link } from './link.js'
@@ -22,8 +23,12 @@ export type Figure =
   | 'p99Micros'
   | 'maxMicros'
   | 'lateMicros'
+  | 'confirmP50Micros'
+  | 'confirmP99Micros'
+  | 'syncMicros'
   | 'longestPauseMs'
   | 'cpuMicros'
+  | 'diskBytes'
   | 'brokerCores'
   | 'benchCores'
   | 'otherCores'
@@ -52,14 +57,21 @@ const SETTLE_MS = 2000
 /** As much as the broker takes, or a fixed rate if the load has one. */
 export function traffic(wanted: Partial<Load>): Trial {
   return async (broker, seconds) => {
+    const figures: Figures = {}
+    if (wanted.persistent && broker.folder !== null) {
+      figures.syncMicros = medianSyncMicros(broker.folder)
+    }
     const meter = new Meter(broker.pids)
     const times = { warmUpMs: WARM_UP_MS, measureMs: seconds * 1000 }
     const result = await runLoad(broker.address, load('bench', wanted), times, () => meter.start())
-    const { published, lateMicros } = result.producers
-    const figures: Figures = {
+    const { published, lateMicros, confirmP50Micros, confirmP99Micros } = result.producers
+    Object.assign(figures, meter.figures(published), {
       perSecond: result.perSecond,
       measuredPerSecond: result.measuredPerSecond,
-      ...meter.figures(published),
+    })
+    if (wanted.confirmWindow !== undefined) {
+      figures.confirmP50Micros = confirmP50Micros
+      figures.confirmP99Micros = confirmP99Micros
     }
     if (wanted.rate !== undefined && result.consumers !== null) {
       figures.p50Micros = result.consumers.p50Micros
@@ -237,7 +249,7 @@ async function throughQueue(link: Link, queue: string, body: Buffer): Promise<st
 /** CPU time and memory of the broker over a trial. */
 class Meter {
   #pids: readonly number[]
-  #before = { broker: 0, self: 0, busy: 0, atNs: 0 }
+  #before = { broker: 0, written: 0, self: 0, busy: 0, atNs: 0 }
 
   constructor(pids: readonly number[]) {
     this.#pids = pids
@@ -254,7 +266,9 @@ class Meter {
     const self = now.self - this.#before.self
     const seconds = (now.atNs - this.#before.atNs) / 1e9
     const { rssMiB, peakMiB } = readProcesses(this.#pids)
+    const written = now.written - this.#before.written
     return {
+      ...(Number.isNaN(written) ? {} : { diskBytes: written / messages }),
       cpuMicros: (broker * 1e6) / messages,
       brokerCores: broker / seconds,
       benchCores: self / seconds,
@@ -266,7 +280,13 @@ class Meter {
 
   #read() {
     const { user, system } = process.cpuUsage()
-    const broker = readProcesses(this.#pids).cpuSeconds
-    return { broker, self: (user + system) / 1e6, busy: busySeconds(), atNs: nanoseconds() }
+    const { cpuSeconds, writtenBytes } = readProcesses(this.#pids)
+    return {
+      broker: cpuSeconds,
+      written: writtenBytes,
+      self: (user + system) / 1e6,
+      busy: busySeconds(),
+      atNs: nanoseconds(),
+    }
   }
 }
