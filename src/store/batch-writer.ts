@@ -4,7 +4,7 @@
  * has failed.
  */
 import type { Clock } from '../platform/clock.js'
-import { type Files, writeAll } from '../platform/files.js'
+import { type Files, type OpenFile, writeAll } from '../platform/files.js'
 import type { Batch } from './batch.js'
 import { BlockWriter, longestLag } from './block.js'
 import { Kind, kindAt, sizeAt } from './record.js'
@@ -48,6 +48,13 @@ export interface WriterSettings {
   readonly segmentBytes: number
 }
 
+/** A file without content whose name is on the disk. */
+interface NewFile {
+  readonly number: number
+  readonly path: string
+  readonly file: OpenFile
+}
+
 export class BatchWriter {
   /** Oldest first. */
   readonly segments: Segment[]
@@ -82,6 +89,8 @@ export class BatchWriter {
   #closed = false
   /** The name of a removed segment may come back after a crash. */
   #namesUncertain = false
+  /** The file of the next segment, made ahead so that nobody waits for its name; null: not yet. */
+  #prepared: Promise<NewFile | null> | null = null
 
   constructor(settings: WriterSettings, source: BatchSource, windows: Windows, found: Found) {
     this.#files = settings.files
@@ -117,13 +126,16 @@ export class BatchWriter {
         await segment.unread()
         await segment.file.close().catch(() => {})
       }
+      const prepared = await this.#prepared
+      await prepared?.file.close().catch(() => {})
+      if (prepared != null) await this.#files.remove(prepared.path).catch(() => {})
     }
   }
 
   /** Deletes the oldest segment, of which nothing is needed any more. */
   async removeOldest(): Promise<void> {
-    // A name that comes back after a crash must not find its settlements gone: until that is
-    // excluded, by a synced folder or by the head of a newer segment, no further one is removed.
+    // A name that comes back after a crash must not find its settlements gone: until a synced
+    // folder excludes that, no further one is removed.
     if (this.#namesUncertain) await this.#files.syncFolder(this.#folder)
     this.#namesUncertain = true
     const segment = this.segments.shift() as Segment
@@ -144,9 +156,13 @@ export class BatchWriter {
     )
     const doubtful = this.pending[0]
     try {
-      await this.#roll()
+      // Its head says at once that the log is open: if nothing is ever written, it was not closed.
+      const segment = await this.#roll()
+      await this.#writeHead(segment)
     } catch {
       // A full or broken disk: the next attempt will tell.
+      if (this.#current !== null) await this.#discard(this.#current)
+      this.#current = null
       return
     }
     for (const segment of [...empty, ...unused]) await this.#discard(segment)
@@ -192,11 +208,13 @@ export class BatchWriter {
   async #write(batch: Batch): Promise<void> {
     this.#unsynced.push(batch)
     if (batch.records > 0) {
-      if (this.#current === null || this.#current.end >= this.#segmentBytes) await this.#roll(batch)
-      const segment = this.#current as unknown as Segment
+      const full = this.#current === null || this.#current.end >= this.#segmentBytes
+      const segment = full ? await this.#roll(batch) : (this.#current as Segment)
       this.#layOut(batch, segment)
       const { parts, start, end } = this.#writer
-      await writeAll(segment.file, parts, start)
+      if (segment.head === null) await writeAll(segment.file, parts, start)
+      else await writeAll(segment.file, [segment.head, ...parts], 0)
+      segment.head = null
       segment.end = end
       segment.size = end
     }
@@ -245,11 +263,13 @@ export class BatchWriter {
     this.#syncedCrc = this.#crc
     this.#failures = 0
     this.failing = false
+    // Only now, so that the sync somebody waits for has the disk to itself.
+    this.#prepared ??= this.#newFile().catch(() => null)
     this.#source.durable(batches)
   }
 
   /** Begins a segment. Everything in the one before is synced first. */
-  async #roll(next?: Batch): Promise<void> {
+  async #roll(next?: Batch): Promise<Segment> {
     const full = this.#current
     const earlier = next === undefined ? [] : this.#unsynced.slice(0, -1)
     if (earlier.length > 0 && full !== null) {
@@ -261,10 +281,10 @@ export class BatchWriter {
       }
     }
     this.#current = null
-    const number = ++this.#lastSegment
-    const path = `${this.#folder}/${segmentName(number)}`
-    const file = await this.#files.create(path)
-    const head = writeSegmentHead({
+    const { number, path, file } = (await this.#prepared) ?? (await this.#newFile())
+    this.#prepared = null
+    const segment = new Segment(number, this.#nextBatch, file, path)
+    segment.head = writeSegmentHead({
       version: formatVersion,
       shard: 0,
       epoch: this.#epoch,
@@ -273,20 +293,30 @@ export class BatchWriter {
       nextNumber: this.#source.nextNumber,
       oldest: this.segments[0]?.number ?? number,
     })
+    this.segments.push(segment)
+    this.#current = segment
+    void full?.seal(this.#nextBatch - 1, this.#crc, this.#source.nextNumber, false)
+    return segment
+  }
+
+  async #newFile(): Promise<NewFile> {
+    const number = ++this.#lastSegment
+    const path = `${this.#folder}/${segmentName(number)}`
+    const file = await this.#files.create(path)
     try {
-      await writeAll(file, [head], 0)
-      await file.sync()
       await this.#files.syncFolder(this.#folder)
     } catch (error) {
       await file.close().catch(() => {})
       await this.#files.remove(path).catch(() => {})
       throw error
     }
-    const segment = new Segment(number, this.#nextBatch, file, path)
-    this.segments.push(segment)
-    this.#current = segment
-    this.#namesUncertain = false
-    void full?.seal(this.#nextBatch - 1, this.#crc, this.#source.nextNumber, false)
+    return { number, path, file }
+  }
+
+  async #writeHead(segment: Segment): Promise<void> {
+    await writeAll(segment.file, [segment.head as Buffer], 0)
+    await segment.file.sync()
+    segment.head = null
   }
 
   /** Nothing that is not durable counts as written; it goes to another segment. */

@@ -96,8 +96,9 @@ export class RecoveryRun {
     const heads = opened.flatMap(({ head }) => (head === null ? [] : [head]))
     const unused = await this.#unused(opened)
     const segments = opened.map(({ segment }) => segment)
-    for (const { segment, head } of opened)
-      if (head === null)
+    // Without a head, and all of it again in a later one: its first sync has failed.
+    for (const [i, { segment, head }] of opened.entries())
+      if (head === null && segment.firstBatch < (limitOf(segments, i) ?? Number.POSITIVE_INFINITY))
         this.#damage(segment, 0, segmentHeadBytes, segment.firstBatch, segment.firstBatch)
     let nextBatch = segments[0]?.firstBatch ?? 1
     let crc: number | null = null
@@ -177,16 +178,18 @@ export class RecoveryRun {
 
   /**
    * Takes the last segments away that have no whole batch: what one of them was to replace may have
-   * been durable where it stood before.
+   * been durable where it stood before. The same if the head is missing and nothing says that a
+   * batch was synced, and the head with it.
    */
   async #unused(opened: Opened[]): Promise<Segment[]> {
     const unused: Segment[] = []
     for (let last = opened.at(-1); last !== undefined; last = opened.at(-1)) {
-      const { segment } = last
+      const { segment, head } = last
       if (segment.trailer !== null) break
       const blocks = await this.#windows.blocks(segment)
       const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, null, null)
-      if (verdict.steps.length > 0 || verdict.doubtful.length > 0) break
+      if (verdict.steps.length > 0) break
+      if (verdict.doubtful.length > 0 && head !== null) break
       if (segment.size > segmentHeadBytes) this.#cutBytes += segment.size - segmentHeadBytes
       unused.push(segment)
       opened.pop()

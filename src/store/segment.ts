@@ -1,6 +1,7 @@
 /**
- * A segment: one file of a log, `<number>.log`, only ever appended to. It begins with a head that
- * is synced, and its name with it, before anything is appended:
+ * A segment: one file of a log, `<number>.log`, only ever appended to. Its name is on the disk
+ * before anything is appended; it begins with a head, which is synced with the first batch or
+ * before it:
  *
  *      0         8     12        14      16      20  24        32       40       48        56   64
  *     +---------+-----+---------+-------+-------+---+---------+--------+--------+---------+----+
@@ -148,6 +149,8 @@ export class Segment {
   /** Bytes in the file, with the index. */
   size = segmentHeadBytes
   trailer: Trailer | null = null
+  /** What is to be written at its beginning, with the first batch; null: it stands there. */
+  head: Buffer | null = null
   /** Resolves when nobody writes to it any more. */
   sealing: Promise<void> = Promise.resolve()
   /** It was removed; a read that comes too late finds nothing. */
