@@ -4,7 +4,7 @@
  * kernel: `writeAll` and `readAll` go on until nothing is left.
  */
 import fs from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 /** Files and folders are for the broker's own user alone. */
 const fileMode = 0o600
@@ -28,7 +28,7 @@ export interface Files {
   create(path: string): Promise<OpenFile>
   /** A file that is there, for reading and writing. */
   open(path: string): Promise<OpenFile>
-  /** A folder and those above it; nothing happens if it is there. */
+  /** A folder and those above it, on the disk when it returns; nothing happens if it is there. */
   makeFolder(path: string): Promise<void>
   /** Names in a folder, sorted. */
   list(folder: string): Promise<string[]>
@@ -143,7 +143,11 @@ export const systemFiles: Files = {
   create: path => open(path, 'wx+'),
   open: path => open(path, 'r+'),
   async makeFolder(path) {
-    await fs.promises.mkdir(path, { recursive: true, mode: folderMode })
+    const whole = resolve(path)
+    const highest = await fs.promises.mkdir(whole, { recursive: true, mode: folderMode })
+    if (highest === undefined) return
+    for (let made = whole; made.length >= highest.length; made = dirname(made))
+      await this.syncFolder(dirname(made))
   },
   async list(folder) {
     return (await fs.promises.readdir(folder)).sort()
