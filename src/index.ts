@@ -1,4 +1,7 @@
-/** Leveret inside a Node program: a broker in this process, in memory, that says nothing and leaves nothing behind. */
+/**
+ * Leveret inside a Node program: a broker in this process that says nothing. It is in memory and
+ * leaves nothing behind, unless it is given a data_dir.
+ */
 import { Node } from './node/node.js'
 import { settingsFrom } from './node/settings.js'
 import { silence } from './platform/log.js'
@@ -9,7 +12,10 @@ export interface BrokerOptions {
   readonly port?: number
   /** Address to listen on; loopback unless told otherwise. */
   readonly host?: string
-  /** Any setting of config/leveret.yaml by its dotted name, for example `{ heartbeat: 10 }`. */
+  /**
+   * Any setting of config/leveret.yaml by its dotted name, for example `{ heartbeat: 10 }`. With a
+   * `data_dir` messages and definitions are kept there.
+   */
   readonly settings?: Readonly<Record<string, unknown>>
 }
 
@@ -25,14 +31,17 @@ export interface RunningBroker {
 
 /**
  * Starts a broker in this process. Rejects with a SettingsError that names every wrong setting,
- * or with the system's error if it cannot listen.
+ * with a FolderInUse or FolderRefused if it may not have its data_dir, or with the system's error
+ * if it cannot listen.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<RunningBroker> {
-  const { port = 0, host = '127.0.0.1' } = options
+  const { port = 0, host = '127.0.0.1', settings: given = {} } = options
+  const { data_dir, persistence = data_dir === undefined ? 'memory' : 'file' } = given
   const settings = settingsFrom({
     'listeners.tcp.default': port,
     'listeners.tcp.ip': host,
-    ...options.settings,
+    ...given,
+    persistence,
   })
   const node = await Node.start(settings, silence)
   const credentials = [settings.default_user, settings.default_pass].map(encodeURIComponent)

@@ -9,9 +9,10 @@ import { SettingsError } from './node/settings-draft.js'
 import { settingsText } from './node/settings-file.js'
 import { version } from './node/version.js'
 
-/** Exit codes of sysexits.h: a bad configuration, and an address that is taken. */
+/** Exit codes of sysexits.h: a bad configuration, and an address that is taken. Else 1: the data folder cannot be had. */
 const exitConfiguration = 78
 const exitUnavailable = 69
+const exitFailed = 1
 
 async function main(): Promise<void> {
   const read = await settingsOrExit()
@@ -50,9 +51,10 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
   try {
     node = await Node.start(settings, log)
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    log.error({ code }, `could not listen for AMQP: ${message}`)
-    process.exitCode = exitUnavailable
+    const { code, message, syscall } = error as NodeJS.ErrnoException
+    const listening = syscall === 'listen' || syscall === 'getaddrinfo'
+    log.error({ code }, `could not ${listening ? 'listen for AMQP' : 'start'}: ${message}`)
+    process.exitCode = listening ? exitUnavailable : exitFailed
     return
   }
   const mebibytes = Math.round(memoryLimit(settings) / 2 ** 20)
@@ -89,7 +91,7 @@ function banner(node: Node, origin: string | null): string {
 
     AMQP      ${listenerName(node)}
     settings  ${origin ?? 'defaults'}
-    messages  in memory; nothing survives a stop
+    data      ${node.folder?.path ?? 'in memory; nothing survives a stop'}
 
 `
 }

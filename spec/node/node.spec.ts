@@ -1,6 +1,6 @@
 /** Whole brokers on real sockets: inside this process, and as a program of their own. */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
-import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -128,6 +128,47 @@ t.test('max_connections bounds open connections, and one that ends makes room', 
   await broker.close()
 })
 
+/** A folder that goes with the test. */
+async function temporaryFolder(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'leveret-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  return folder
+}
+
+t.test('a broker with a data_dir has it alone until it is closed', async t => {
+  const before = await resources()
+  const folder = join(await temporaryFolder(t), 'below', 'data')
+  const settings = { data_dir: folder }
+  const broker = await startBroker({ settings })
+  for (const path of [folder, join(folder, '..')]) t.equal((await stat(path)).mode & 0o777, 0o700)
+  t.equal((await stat(join(folder, 'format.json'))).mode & 0o777, 0o600)
+  await t.rejects(startBroker({ settings }), { name: 'FolderInUse', pid: process.pid })
+  await broker.close()
+  const again = await startBroker({ settings })
+  t.match(JSON.parse(await readFile(join(folder, 'format.json'), 'utf8')), { epoch: 2 })
+  await t.rejects(startBroker({ port: again.port, settings: { data_dir: `${folder}2` } }), {
+    code: 'EADDRINUSE',
+  })
+  t.notOk((await readdir(`${folder}2`)).includes('control.sock'), 'a failed start lets go')
+  await again.close()
+  t.strictSame(await resources(), before)
+})
+
+t.test('a data_dir that cannot be had is refused by name', async t => {
+  const folder = await temporaryFolder(t)
+  const file = join(folder, 'file')
+  await writeFile(file, '')
+  await t.rejects(startBroker({ settings: { data_dir: file } }), {
+    name: 'FolderRefused',
+    message: /^the data folder \/.*\/file cannot be used: EEXIST/,
+  })
+  await t.rejects(startBroker({ settings: { data_dir: `${file}/data` } }), {
+    name: 'FolderRefused',
+    message: /ENOTDIR/,
+  })
+  t.strictSame(await readdir(folder), ['file'])
+})
+
 // --- as a program
 
 interface Program {
@@ -176,7 +217,7 @@ function run(t: Test, ...argv: string[]): Program {
   return { child, lines, line, ended }
 }
 
-const quickly = ['--host', '127.0.0.1', '--port', '0', '--json']
+const quickly = ['--memory', '--host', '127.0.0.1', '--port', '0', '--json']
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   t.test(`${signal} ends the program in order`, async t => {
@@ -224,7 +265,7 @@ for (const formatter of ['json', 'plaintext'] as const)
     t.teardown(() => full.close())
     const port = await freePort()
     const set = ['--set', `log.console.formatter=${formatter}`]
-    const argv = [program, '--host', '127.0.0.1', '--port', `${port}`, ...set]
+    const argv = [program, '--memory', '--host', '127.0.0.1', '--port', `${port}`, ...set]
     const stdio: StdioOptions = ['ignore', full.fd, 'inherit']
     const child = spawn(process.execPath, argv, { env: {}, cwd: tmpdir(), stdio })
     t.teardown(() => child.kill('SIGKILL'))
@@ -234,7 +275,7 @@ for (const formatter of ['json', 'plaintext'] as const)
 for (const formatter of ['json', 'plaintext'] as const)
   t.test(`a ${formatter} log that nobody reads any more stops nothing`, async t => {
     const set = ['--set', `log.console.formatter=${formatter}`]
-    const { child, line } = run(t, '--host', '127.0.0.1', '--port', '0', ...set)
+    const { child, line } = run(t, '--memory', '--host', '127.0.0.1', '--port', '0', ...set)
     const started = await line('started TCP listener')
     const port = Number(/127\.0\.0\.1:(\d+)/.exec(started)?.[1])
     child.stdout?.destroy()
@@ -242,9 +283,7 @@ for (const formatter of ['json', 'plaintext'] as const)
   })
 
 t.test('a wrong settings file ends it with 78, and the place of each mistake', async t => {
-  const folder = await mkdtemp(join(tmpdir(), 'leveret-'))
-  t.teardown(() => rm(folder, { recursive: true }))
-  const file = join(folder, 'wrong.yaml')
+  const file = join(await temporaryFolder(t), 'wrong.yaml')
   await writeFile(file, 'log:\n  level: loud\nhartbeat: 10\n')
   const { code, errors } = await run(t, '--config', file).ended
   t.equal(code, 78)
@@ -257,10 +296,31 @@ t.test('a port that is taken ends it with 69', async t => {
   const server = createServer()
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
-  const { ended, lines } = run(t, '--host', '127.0.0.1', '--port', `${port}`, '--json')
+  const { ended, lines } = run(t, '--memory', '--host', '127.0.0.1', '--port', `${port}`, '--json')
   t.equal((await ended).code, 69)
   t.match(JSON.parse(lines.at(-1) ?? ''), { level: 'error', code: 'EADDRINUSE' })
   server.close()
+})
+
+t.test('a second program on a data folder is refused, one after kill -9 is not', async t => {
+  const folder = await temporaryFolder(t)
+  const onFolder = ['--host', '127.0.0.1', '--port', '0', '--json', '--data', folder]
+  const first = run(t, ...onFolder)
+  await first.line('Server startup complete')
+  const second = run(t, ...onFolder)
+  t.match(await second.ended, { code: 1, errors: '' })
+  t.match(JSON.parse(second.lines.at(-1) ?? ''), {
+    level: 'error',
+    msg: `could not start: the data folder ${folder} is in use by process ${first.child.pid}`,
+  })
+  first.child.kill('SIGKILL')
+  await first.ended
+  const third = run(t, ...onFolder)
+  await third.line('Server startup complete')
+  t.match(JSON.parse(await third.line('data folder')), { epoch: 2 })
+  third.child.kill('SIGTERM')
+  t.match(await third.ended, { code: 0, errors: '' })
+  t.notOk((await readdir(folder)).some(name => name.startsWith('control')))
 })
 
 t.test('questions are answered without starting anything', async t => {

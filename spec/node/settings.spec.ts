@@ -100,7 +100,7 @@ const refused: [SettingName, given: unknown][] = [
   ['default_user', ''],
   ['default_user', 123],
   ['log.level', 'loud'],
-  ['persistence', 'file'],
+  ['persistence', 'disk'],
 ]
 
 t.test('each kind understands what it should and refuses the rest', async t => {

@@ -1,29 +1,38 @@
 /** Puts a broker together from its settings, starts it, and stops it in order. */
 import { hostname } from 'node:os'
 import { Listener } from '../amqp/listener.js'
-import { Broker } from '../broker/broker.js'
+import type { ProtocolSettings } from '../amqp/settings.js'
+import { Broker, type RecoveryProgress } from '../broker/broker.js'
 import type { Logger } from '../platform/log.js'
-import { systemWorld } from '../platform/world.js'
+import { systemWorld, type World } from '../platform/world.js'
 import { AmqpError } from '../wire/replies.js'
+import { DataFolder } from './data-folder.js'
 import { MemoryMonitor, memoryLimit } from './memory-monitor.js'
 import type { Settings } from './settings-table.js'
 import { version } from './version.js'
+
+/** How often a long recovery says how far it is. */
+const progressMs = 1000
 
 export class Node {
   /** Where AMQP clients connect. */
   readonly host: string
   readonly port: number
+  /** Where everything is kept; null if that is memory. */
+  readonly folder: DataFolder | null
   readonly #broker: Broker
   readonly #listener: Listener
   readonly #memory: MemoryMonitor
   #stopping: Promise<void> | null = null
 
   private constructor(
+    folder: DataFolder | null,
     broker: Broker,
     listener: Listener,
     memory: MemoryMonitor,
     address: { readonly host: string; readonly port: number },
   ) {
+    this.folder = folder
     this.#broker = broker
     this.#listener = listener
     this.#memory = memory
@@ -31,36 +40,40 @@ export class Node {
     this.port = address.port
   }
 
-  /** Starts a broker; rejects with the system's error if it cannot listen. */
+  /**
+   * Starts a broker. Rejects with a FolderInUse or FolderRefused if it may not have its data folder,
+   * and with the system's error if it cannot listen.
+   */
   static async start(settings: Settings, log: Logger): Promise<Node> {
+    const world = systemWorld(log)
+    const folder =
+      settings.persistence === 'file' ? await DataFolder.open(settings.data_dir, world) : null
+    try {
+      return await Node.#startIn(folder, settings, world)
+    } catch (error) {
+      await folder?.close()
+      throw error
+    }
+  }
+
+  static async #startIn(folder: DataFolder | null, settings: Settings, world: World) {
+    if (folder !== null)
+      world.log.info({ epoch: folder.epoch }, `data folder ${folder.path}, start ${folder.epoch}`)
     const broker = new Broker(
       {
         vhosts: [settings.default_vhost],
         users: [{ name: settings.default_user, password: settings.default_pass }],
         loopbackUsers: settings.loopback_users,
       },
-      systemWorld(log),
+      world,
+      folder && { files: world.files, folder: folder.path },
     )
-    const listener = new Listener(broker, {
-      frameMax: settings.frame_max,
-      channelMax: settings.channel_max,
-      heartbeatSeconds: settings.heartbeat,
-      maxMessageBytes: settings.max_message_size,
-      handshakeTimeoutMs: settings.handshake_timeout,
-      shutdownTimeoutMs: settings.shutdown_timeout,
-      maxConnections: settings.max_connections,
-      consumersPerChannelMax: settings.consumer_max_per_channel,
-      mechanisms: settings.auth_mechanisms,
-      clusterName: settings.cluster_name || `leveret@${hostname()}`,
-      product: settings['product.name'],
-      productVersion: settings['product.version'],
-      leveretVersion: version,
-      platform: `Node.js ${process.versions.node}`,
-    })
     try {
-      await broker.open(() => {})
+      await broker.open(recoveryLines(world))
+      const listener = new Listener(broker, protocolSettings(settings))
       const address = await listen(listener, settings)
-      return new Node(broker, listener, new MemoryMonitor(broker, memoryLimit(settings)), address)
+      const memory = new MemoryMonitor(broker, memoryLimit(settings))
+      return new Node(folder, broker, listener, memory, address)
     } catch (error) {
       await broker.close()
       throw error
@@ -78,7 +91,41 @@ export class Node {
     await this.#listener.close(
       new AmqpError('CONNECTION_FORCED', "broker forced connection closure with reason 'shutdown'"),
     )
-    await this.#broker.close()
+    try {
+      await this.#broker.close()
+    } finally {
+      await this.folder?.close()
+    }
+  }
+}
+
+/** Says each second how far recovery is. */
+function recoveryLines({ clock, log }: World): RecoveryProgress {
+  let last = clock.monotonicMs()
+  return (done, total) => {
+    if (clock.monotonicMs() < last + progressMs) return
+    last = clock.monotonicMs()
+    const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20)
+    log.info({ done, total }, `recovering: ${mebibytes(done)} of ${mebibytes(total)} MiB read`)
+  }
+}
+
+function protocolSettings(settings: Settings): ProtocolSettings {
+  return {
+    frameMax: settings.frame_max,
+    channelMax: settings.channel_max,
+    heartbeatSeconds: settings.heartbeat,
+    maxMessageBytes: settings.max_message_size,
+    handshakeTimeoutMs: settings.handshake_timeout,
+    shutdownTimeoutMs: settings.shutdown_timeout,
+    maxConnections: settings.max_connections,
+    consumersPerChannelMax: settings.consumer_max_per_channel,
+    mechanisms: settings.auth_mechanisms,
+    clusterName: settings.cluster_name || `leveret@${hostname()}`,
+    product: settings['product.name'],
+    productVersion: settings['product.version'],
+    leveretVersion: version,
+    platform: `Node.js ${process.versions.node}`,
   }
 }
 

@@ -159,17 +159,14 @@ export const settingsTable = {
     'Version reported to clients, which switch features on by it.',
   ),
   persistence: row(
-    oneOf('memory'),
-    'memory',
-    'Where messages and definitions are kept; this version keeps all in memory.',
+    oneOf('file', 'memory'),
+    'file',
+    'Where messages and definitions are kept: in data_dir, or in memory until the broker stops.',
     { flag: { name: 'memory', means: 'memory' } },
   ),
-  data_dir: row(
-    text,
-    './data',
-    'Folder for data; this version accepts it and writes nothing there.',
-    { flag: { name: 'data', takes: 'DIR' } },
-  ),
+  data_dir: row(text, './data', 'Folder for data, of this broker alone; made if it is not there.', {
+    flag: { name: 'data', takes: 'DIR' },
+  }),
   'management.tcp.port': row(
     port,
     15672,
