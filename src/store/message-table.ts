@@ -1,48 +1,41 @@
 /**
- * The in-memory store: every message once, as bytes in a chunk, named by a slot number. Queues
- * hold slot numbers; only the slot knows where the bytes are, so that moving them changes one
- * entry however many queues hold the message. There is no object per message: a backlog of
- * millions is invisible to the garbage collector. A slot is 24 bytes in a page of 4,096:
+ * Every message once, named by a slot number. Queues hold slot numbers; only the slot knows where
+ * the content is, so that moving it changes one entry however many queues hold the message. There
+ * is no object per message: a backlog of millions is invisible to the garbage collector.
  *
- *       word 0     word 1     word 2     word 3                     words 4-5
- *     +----------+----------+----------+---------------------------+-----------------+
- *     | chunk    | offset   | size     | references·4096 + marks   | number (float64)|
- *     +----------+----------+----------+---------------------------+-----------------+
- *
- * A free slot holds the next free one of its page in word 0 and references 0. In a chunk, each
- * message stands behind 8 bytes with its slot and its size, by which an almost empty chunk is
- * copied out. A large message (a quarter of a chunk or more) has a chunk of its own.
+ * A content has a place on the disk once it is durable in the log, or written to the scratch file
+ * (scratch.ts), whose segments are numbered from `scratchBase` on. From then on it may leave
+ * memory, chunk by chunk, and be loaded again; its slot stays the same.
  */
 import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
+import { Message } from '../wire/message.js'
+import { type Chunk, Chunks, Head, headBytes, headWords, heldBytes } from './chunks.js'
+import {
+  highBits,
+  highMask,
+  oneReference,
+  pageMask,
+  Slots,
+  slotWords,
+  wordChunk,
+  wordHigh,
+  wordOffset,
+  wordReferences,
+  wordSize,
+} from './slots.js'
+
+export { Mark } from './slots.js'
 
 const nothing = Buffer.alloc(0)
 
-const pageSlots = 4096
-const pageShift = 12
-const pageMask = pageSlots - 1
-const slotWords = 6
-const pageBytes = pageSlots * slotWords * 4
-
-const wordChunk = 0
-const wordOffset = 1
-const wordSize = 2
-const wordReferences = 3
-
-const oneReference = 4096
-const priorityMask = 255
-
-/**
- * Marks of a message: its priority (0 to 255) plus any of these. `died`: the broker dead-lettered
- * it. `hiddenKeys`: it still has its BCC header, which nobody but a dead letter exchange may see.
- * `logged`: it is in the log, so that each of its queues must be told to the log when it leaves.
- */
-export const Mark = { persistent: 256, died: 512, hiddenKeys: 1024, logged: 2048 } as const
-
-/** In front of each message in a chunk: slot and size. */
-const recordHead = 8
-
 /** From here on a message gets memory of its own. */
 export const largeBytes = chunkBytes / 4
+
+/** Instead of what a content has besides its body, in words that have no room for it. */
+const longHead = 4095
+
+/** Segments of the scratch file have numbers from here on, those of the log below. */
+export const scratchBase = 2 ** 30
 
 /** Chunks may hold this much beyond twice their live bytes before the emptiest are copied out. */
 const slackBytes = 64 * 1024 * 1024
@@ -50,59 +43,27 @@ const slackBytes = 64 * 1024 * 1024
 /** Chunks copied out in one step, about half a millisecond of copying. */
 const compactedPerStep = 4
 
-class Page {
-  readonly words: Int32Array
-  readonly numbers: Float64Array
-  free = -1
-  used = 0
-  /** Stands in the list of pages that have free slots. */
-  listed = false
+/** What became of a chunk that was to leave memory. */
+export const Eviction = {
+  /** It is out. */
+  done: 0,
+  /** Something in it waits to be durable in the log. */
+  pending: 1,
+  /** Something in it has a place on the disk only if it is written to the scratch file. */
+  transient: 2,
+} as const
 
-  constructor() {
-    const bytes = new ArrayBuffer(pageBytes)
-    this.words = new Int32Array(bytes)
-    this.numbers = new Float64Array(bytes)
-    for (let slot = pageSlots - 1; slot >= 0; slot--) {
-      this.words[slot * slotWords] = this.free
-      this.free = slot
-    }
-  }
+/** Hears of contents in the scratch file that nobody needs any more. */
+export interface ScratchOwner {
+  released(segment: number): void
 }
 
-class Chunk {
-  readonly bytes: Buffer
-  /** The body of a large message; null for a chunk that many messages share. */
-  readonly parts: readonly Buffer[] | null
-  readonly pooled: boolean
-  /** Bytes written so far, and of those the ones still referred to. */
-  filled = 0
-  live = 0
-
-  constructor(bytes: Buffer, parts: readonly Buffer[] | null, pooled: boolean) {
-    this.bytes = bytes
-    this.parts = parts
-    this.pooled = pooled
-  }
-}
-
-export class MessageTable {
-  readonly #pool: ChunkPool
-  readonly #pages: (Page | undefined)[] = []
-  /** Pages with free slots; the last is used first. */
-  readonly #pagesWithRoom: number[] = []
-  readonly #emptyPageNumbers: number[] = []
-  /** The page that was emptied last, kept for the next message that needs one; -1: none is kept. */
-  #sparePage = -1
-  readonly #chunks: (Chunk | undefined)[] = []
-  readonly #freeChunkNumbers: number[] = []
-  #filling = -1
-  /** Bytes of messages that somebody refers to, and of the chunks that hold them. */
-  liveBytes = 0
-  chunkBytes = 0
-  /** Bytes of the pages of slots. */
-  slotBytes = 0
-  /** Messages held. */
-  count = 0
+export class MessageTable extends Slots {
+  readonly chunks: Chunks
+  /** What contents have besides their bodies, for slots whose words have no room for it. */
+  readonly #longHeads = new Map<number, number>()
+  readonly #cursor = new Message()
+  scratch: ScratchOwner | null = null
 
   /** Where `locate` found the message: `bytes[start..end)`, and the parts of a large body. */
   bytes: Buffer = nothing
@@ -111,114 +72,236 @@ export class MessageTable {
   parts: readonly Buffer[] | null = null
 
   constructor(pool: ChunkPool) {
-    this.#pool = pool
+    super()
+    this.chunks = new Chunks(pool)
+  }
+
+  /** Bytes of contents in memory that somebody refers to, and of the chunks that hold them. */
+  get liveBytes(): number {
+    return this.chunks.live
+  }
+
+  get chunkBytes(): number {
+    return this.chunks.bytes
   }
 
   /**
    * Copies a message in and returns its slot, with one reference. `number` gives its place in the
-   * order of messages: a safe integer, higher for later ones.
+   * order of messages: an integer below 2^52, higher for later ones. `cold`: it will not be needed
+   * soon.
    */
-  add(bytes: Buffer, start: number, end: number, marks: number, number: number): number {
+  add(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    marks: number,
+    number: number,
+    cold = false,
+  ): number {
     const size = end - start
     if (size >= largeBytes) {
       const own = Buffer.allocUnsafeSlow(size)
       bytes.copy(own, 0, start, end)
-      return this.addOwn(own, null, marks, number)
+      return this.addOwn(own, null, marks, number, cold)
     }
-    const place = this.#chunkWithRoom(size + recordHead)
-    const chunk = this.#chunks[place] as Chunk
-    const slot = this.#takeSlot()
-    const at = chunk.filled + recordHead
-    chunk.bytes.writeInt32LE(slot, chunk.filled)
-    chunk.bytes.writeInt32LE(size, chunk.filled + 4)
-    bytes.copy(chunk.bytes, at, start, end)
-    chunk.filled = at + size
-    this.#enter(slot, place, at, size, size + recordHead, marks, number)
+    const slot = this.takeSlot(marks, number)
+    this.#write(slot, bytes, start, end, cold, -1, 0)
     return slot
   }
 
   /** Keeps a large message in the memory it already has, which nobody changes any more. */
-  addOwn(bytes: Buffer, parts: readonly Buffer[] | null, marks: number, number: number): number {
-    const place = this.#newChunk(new Chunk(bytes, parts, false))
-    const slot = this.#takeSlot()
-    let held = bytes.length
-    if (parts !== null) for (const part of parts) held += part.length
-    this.chunkBytes += held
-    this.#enter(slot, place, 0, bytes.length, held, marks, number)
+  addOwn(
+    bytes: Buffer,
+    parts: readonly Buffer[] | null,
+    marks: number,
+    number: number,
+    cold = false,
+  ): number {
+    const slot = this.takeSlot(marks, number)
+    this.#keep(slot, bytes, parts, cold, -1, 0)
     return slot
   }
 
-  /** Sets `bytes`, `start`, `end` and `parts` to where the message is; valid until the table is next changed. */
+  /** A message whose content is only on the disk: `size` bytes of it, `bodySize` of them its body. */
+  addStored(
+    size: number,
+    bodySize: number,
+    marks: number,
+    number: number,
+    segment: number,
+    offset: number,
+  ): number {
+    const slot = this.takeSlot(marks, number)
+    this.#leave(slot, segment, offset, size, bodySize)
+    return slot
+  }
+
+  /** Sets `bytes`, `start`, `end` and `parts` to where the message is in memory; valid until the table is next changed. */
   locate(slot: number): void {
-    const words = (this.#pages[slot >>> pageShift] as Page).words
+    const words = this.words(slot)
     const at = (slot & pageMask) * slotWords
-    const chunk = this.#chunks[words[at + wordChunk] as number] as Chunk
+    const chunk = this.chunks.at(words[at + wordChunk] as number)
     this.bytes = chunk.bytes
     this.start = words[at + wordOffset] as number
     this.end = this.start + (words[at + wordSize] as number)
     this.parts = chunk.parts
   }
 
-  /** One more queue or delivery refers to the message. */
-  retain(slot: number): void {
-    const words = (this.#pages[slot >>> pageShift] as Page).words
-    const at = (slot & pageMask) * slotWords + wordReferences
-    words[at] = (words[at] as number) + oneReference
-  }
-
   /** One refers to it no more; with the last the message is gone. */
   release(slot: number): void {
-    const words = (this.#pages[slot >>> pageShift] as Page).words
+    const words = this.words(slot)
     const at = (slot & pageMask) * slotWords
     const references = (words[at + wordReferences] as number) - oneReference
     words[at + wordReferences] = references
     if (references < oneReference) this.#free(slot, words, at)
   }
 
-  /** How many queues and deliveries refer to it. */
-  references(slot: number): number {
-    return Math.floor(this.#marked(slot) / oneReference)
-  }
-
   /** Bytes of its content. */
   size(slot: number): number {
-    const words = (this.#pages[slot >>> pageShift] as Page).words
+    const chunk = this.word(slot, wordChunk)
+    if (chunk < 0 || this.chunks.at(chunk).pooled) return this.word(slot, wordSize)
+    return this.chunks.at(chunk).live
+  }
+
+  /** Bytes of its body. */
+  bodySize(slot: number): number {
+    if (this.inMemory(slot)) {
+      this.locate(slot)
+      this.#cursor.at(this.bytes, this.start, this.end, null)
+      return this.#cursor.bodySize
+    }
+    const head = this.word(slot, wordHigh) >>> highBits
+    const size = this.word(slot, wordSize)
+    return size - (head === longHead ? (this.#longHeads.get(slot) as number) : head)
+  }
+
+  /** Its content can be located; if not, it must be loaded before. */
+  inMemory(slot: number): boolean {
+    return this.word(slot, wordChunk) >= 0
+  }
+
+  /** From now on its content can be read at this place on the disk. */
+  place(slot: number, segment: number, offset: number): void {
+    const words = this.words(slot)
     const at = (slot & pageMask) * slotWords
-    const chunk = this.#chunks[words[at + wordChunk] as number] as Chunk
-    return chunk.pooled ? (words[at + wordSize] as number) : chunk.live
+    const number = words[at + wordChunk] as number
+    if (number < 0) {
+      this.#unscratch(-1 - number)
+      words[at + wordChunk] = -1 - segment
+      words[at + wordOffset] = offset
+      return
+    }
+    const chunk = this.chunks.at(number)
+    if (chunk.scratched) this.#unscratch(this.segment(slot))
+    if (segment >= scratchBase) chunk.scratched = true
+    if (chunk.pooled) {
+      const head = ((words[at + wordOffset] as number) >> 2) - headWords
+      chunk.words[head + Head.segment] = segment
+      chunk.words[head + Head.offset] = offset
+    } else {
+      chunk.segment = segment
+      chunk.offset = offset
+    }
   }
 
-  /** The number it was given: its place in the order of messages. */
-  number(slot: number): number {
-    return (this.#pages[slot >>> pageShift] as Page).numbers[(slot & pageMask) * 3 + 2] as number
+  /** The segment its content was placed in, -1 for none, and where there. */
+  segment(slot: number): number {
+    const number = this.word(slot, wordChunk)
+    if (number < 0) return -1 - number
+    const chunk = this.chunks.at(number)
+    return chunk.pooled ? this.#inHead(chunk, slot, Head.segment) : chunk.segment
   }
 
-  priority(slot: number): number {
-    return this.#marked(slot) & priorityMask
+  offset(slot: number): number {
+    const number = this.word(slot, wordChunk)
+    if (number < 0) return this.word(slot, wordOffset)
+    const chunk = this.chunks.at(number)
+    return chunk.pooled ? this.#inHead(chunk, slot, Head.offset) : chunk.offset
   }
 
-  persistent(slot: number): boolean {
-    return (this.#marked(slot) & Mark.persistent) !== 0
+  /** Brings a content that was read from the disk back to memory: `bytes[start..end)`, which is copied. */
+  load(slot: number, bytes: Buffer, start: number, end: number): void {
+    const segment = this.segment(slot)
+    const offset = this.offset(slot)
+    const words = this.words(slot)
+    const high = (slot & pageMask) * slotWords + wordHigh
+    if ((words[high] as number) >>> highBits === longHead) this.#longHeads.delete(slot)
+    words[high] = (words[high] as number) & highMask
+    this.#cursor.at(bytes, start, end, null)
+    const { inPlace, bodySize } = this.#cursor
+    if (inPlace && end - start < largeBytes) {
+      this.#write(slot, bytes, start, end, false, segment, offset)
+      return
+    }
+    const own = Buffer.allocUnsafeSlow(end - start)
+    bytes.copy(own, 0, start, end)
+    // A body that stood apart does so again: the disk has no end octet for its frame.
+    const head = own.length - bodySize
+    if (inPlace) this.#keep(slot, own, null, false, segment, offset)
+    else this.#keep(slot, own.subarray(0, head), [own.subarray(head)], false, segment, offset)
   }
 
-  /** True for a message that the broker dead-lettered, whose record of deaths it can trust. */
-  diedBefore(slot: number): boolean {
-    return (this.#marked(slot) & Mark.died) !== 0
+  /** Takes the contents of a chunk out of memory, all or none; see `Eviction`. */
+  evict(chunk: Chunk): number {
+    if (!chunk.pooled) {
+      const { slot, segment, offset } = chunk
+      if (segment < 0) return this.logged(slot) ? Eviction.pending : Eviction.transient
+      this.#leave(slot, segment, offset, chunk.live, this.bodySize(slot))
+      this.chunks.release(chunk, chunk.live)
+      return Eviction.done
+    }
+    const { words } = chunk
+    for (
+      let at = 0;
+      at < chunk.filled >> 2;
+      at += heldBytes(words[at + Head.size] as number) >> 2
+    ) {
+      if ((words[at + Head.segment] as number) >= 0 || !this.#standsAt(chunk, at)) continue
+      return this.logged(words[at] as number) ? Eviction.pending : Eviction.transient
+    }
+    const number = chunk.number
+    for (let at = 0; chunk.number === number; ) {
+      const size = words[at + Head.size] as number
+      if (this.#standsAt(chunk, at)) {
+        const slot = words[at] as number
+        const start = (at + headWords) << 2
+        this.#cursor.at(chunk.bytes, start, start + size, null)
+        const segment = words[at + Head.segment] as number
+        const offset = words[at + Head.offset] as number
+        this.#leave(slot, segment, offset, size, this.#cursor.bodySize)
+        this.chunks.release(chunk, heldBytes(size))
+      }
+      at += heldBytes(size) >> 2
+    }
+    return Eviction.done
   }
 
-  hasHiddenKeys(slot: number): boolean {
-    return (this.#marked(slot) & Mark.hiddenKeys) !== 0
-  }
-
-  /** It is in the log. */
-  logged(slot: number): boolean {
-    return (this.#marked(slot) & Mark.logged) !== 0
-  }
-
-  setLogged(slot: number): void {
-    const words = (this.#pages[slot >>> pageShift] as Page).words
-    const at = (slot & pageMask) * slotWords + wordReferences
-    words[at] = (words[at] as number) | Mark.logged
+  /**
+   * The chunk has been written to a segment of the scratch file, its memory beginning at `base`:
+   * places what has no other place there. Returns how many contents that were.
+   */
+  placeScratched(chunk: Chunk, segment: number, base: number): number {
+    if (chunk.number < 0) return 0
+    if (!chunk.pooled) {
+      if (chunk.segment >= 0) return 0
+      this.place(chunk.slot, segment, base)
+      return 1
+    }
+    const { words } = chunk
+    let placed = 0
+    for (
+      let at = 0;
+      at < chunk.filled >> 2;
+      at += heldBytes(words[at + Head.size] as number) >> 2
+    ) {
+      if ((words[at + Head.segment] as number) >= 0 || !this.#standsAt(chunk, at)) continue
+      if (this.logged(words[at] as number)) continue
+      words[at + Head.segment] = segment
+      words[at + Head.offset] = base + ((at + headWords) << 2)
+      chunk.scratched = true
+      placed++
+    }
+    return placed
   }
 
   /** True while more chunks are held than the messages in them justify. */
@@ -228,168 +311,129 @@ export class MessageTable {
 
   /** Copies a few of the emptiest chunks out. False: there was none that is less than half full. */
   compact(): boolean {
-    const sparse: number[] = []
-    for (let number = 0; number < this.#chunks.length; number++) {
-      const chunk = this.#chunks[number]
-      if (chunk?.pooled && number !== this.#filling && chunk.live * 2 < chunk.filled)
-        sparse.push(number)
-    }
-    const live = (number: number) => (this.#chunks[number] as Chunk).live
-    sparse.sort((a, b) => live(a) - live(b))
-    for (const number of sparse.slice(0, compactedPerStep)) this.#copyOut(number)
+    const sparse = this.chunks.sparse()
+    for (const chunk of sparse.slice(0, compactedPerStep)) this.#copyOut(chunk)
     return sparse.length > 0
   }
 
-  #marked(slot: number): number {
-    const page = this.#pages[slot >>> pageShift] as Page
-    return page.words[(slot & pageMask) * slotWords + wordReferences] as number
+  #inHead(chunk: Chunk, slot: number, word: number): number {
+    return chunk.words[(this.word(slot, wordOffset) >> 2) - headWords + word] as number
   }
 
-  #enter(
+  /** Copies a content into a shared chunk. */
+  #write(
     slot: number,
-    chunk: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    cold: boolean,
+    segment: number,
     offset: number,
-    size: number,
-    held: number,
-    marks: number,
-    number: number,
   ): void {
-    const page = this.#pages[slot >>> pageShift] as Page
-    const words = page.words
+    const size = end - start
+    const held = heldBytes(size)
+    const chunk = this.chunks.withRoom(held, cold)
+    const head = chunk.filled >> 2
+    chunk.words[head + Head.slot] = slot
+    chunk.words[head + Head.size] = size
+    chunk.words[head + Head.segment] = segment
+    chunk.words[head + Head.offset] = offset
+    bytes.copy(chunk.bytes, chunk.filled + headBytes, start, end)
+    this.#point(slot, chunk.number, chunk.filled + headBytes, size)
+    chunk.filled += held
+    chunk.live += held
+    this.chunks.live += held
+    if (segment >= scratchBase) chunk.scratched = true
+  }
+
+  /** Keeps a large content in memory of its own. */
+  #keep(
+    slot: number,
+    bytes: Buffer,
+    parts: readonly Buffer[] | null,
+    cold: boolean,
+    segment: number,
+    offset: number,
+  ): void {
+    const chunk = this.chunks.own(bytes, parts, cold)
+    chunk.slot = slot
+    chunk.segment = segment
+    chunk.offset = offset
+    chunk.scratched = segment >= scratchBase
+    this.#point(slot, chunk.number, 0, bytes.length)
+  }
+
+  #point(slot: number, chunk: number, offset: number, size: number): void {
+    const words = this.words(slot)
     const at = (slot & pageMask) * slotWords
     words[at + wordChunk] = chunk
     words[at + wordOffset] = offset
     words[at + wordSize] = size
-    words[at + wordReferences] = oneReference + marks
-    page.numbers[(slot & pageMask) * 3 + 2] = number
-    ;(this.#chunks[chunk] as Chunk).live += held
-    this.liveBytes += held
-    this.count++
+  }
+
+  /** The content is only on the disk from now on. */
+  #leave(slot: number, segment: number, offset: number, size: number, bodySize: number): void {
+    const words = this.words(slot)
+    const at = (slot & pageMask) * slotWords
+    const head = Math.min(size - bodySize, longHead)
+    if (head === longHead) this.#longHeads.set(slot, size - bodySize)
+    words[at + wordChunk] = -1 - segment
+    words[at + wordOffset] = offset
+    words[at + wordSize] = size
+    words[at + wordHigh] = (words[at + wordHigh] as number) | (head << highBits)
   }
 
   #free(slot: number, words: Int32Array, at: number): void {
     const number = words[at + wordChunk] as number
-    const chunk = this.#chunks[number] as Chunk
-    const held = chunk.pooled ? (words[at + wordSize] as number) + recordHead : chunk.live
-    this.count--
-    this.liveBytes -= held
-    chunk.live -= held
-    if (chunk.live === 0) {
-      if (number === this.#filling) chunk.filled = 0
-      else this.#dropChunk(number, chunk, held)
-    }
-    const page = this.#pages[slot >>> pageShift] as Page
-    words[at + wordReferences] = 0
-    words[at] = page.free
-    page.free = slot & pageMask
-    page.used--
-    if (!page.listed) {
-      page.listed = true
-      this.#pagesWithRoom.push(slot >>> pageShift)
-    }
-    if (page.used === 0) this.#keepOneEmpty(slot >>> pageShift)
-  }
-
-  #takeSlot(): number {
-    const last = this.#pagesWithRoom.length - 1
-    const number = last < 0 ? this.#newPage() : (this.#pagesWithRoom[last] as number)
-    const page = this.#pages[number] as Page
-    const free = page.free
-    page.free = page.words[free * slotWords] as number
-    page.used++
-    if (page.free < 0) {
-      page.listed = false
-      this.#pagesWithRoom.pop()
-    }
-    return number * pageSlots + free
-  }
-
-  #newPage(): number {
-    const number = this.#emptyPageNumbers.pop() ?? this.#pages.length
-    const page = new Page()
-    page.listed = true
-    this.slotBytes += pageBytes
-    this.#pages[number] = page
-    this.#pagesWithRoom.push(number)
-    return number
-  }
-
-  /** A page became empty: gives the memory of the one that was empty before it back. */
-  #keepOneEmpty(number: number): void {
-    const spare = this.#sparePage
-    this.#sparePage = number
-    if (spare < 0 || spare === number || this.#pages[spare]?.used !== 0) return
-    this.#pagesWithRoom.splice(this.#pagesWithRoom.indexOf(spare), 1)
-    this.#pages[spare] = undefined
-    this.#emptyPageNumbers.push(spare)
-    this.slotBytes -= pageBytes
-  }
-
-  #chunkWithRoom(bytes: number): number {
-    if (this.#filling >= 0) {
-      const chunk = this.#chunks[this.#filling] as Chunk
-      if (chunkBytes - chunk.filled >= bytes) return this.#filling
-      if (chunk.live === 0) {
-        chunk.filled = 0
-        return this.#filling
+    if (number < 0) {
+      this.#unscratch(-1 - number)
+      if ((words[at + wordHigh] as number) >>> highBits === longHead) this.#longHeads.delete(slot)
+    } else {
+      const chunk = this.chunks.at(number)
+      if (chunk.scratched) this.#unscratch(this.segment(slot))
+      this.chunks.release(
+        chunk,
+        chunk.pooled ? heldBytes(words[at + wordSize] as number) : chunk.live,
+      )
+      if (!chunk.pooled) {
+        this.bytes = nothing
+        this.parts = null
       }
     }
-    this.#filling = this.#newChunk(new Chunk(this.#pool.take(), null, true))
-    this.chunkBytes += chunkBytes
-    return this.#filling
+    this.giveSlot(slot)
   }
 
-  #newChunk(chunk: Chunk): number {
-    const number = this.#freeChunkNumbers.pop() ?? this.#chunks.length
-    this.#chunks[number] = chunk
-    return number
-  }
-
-  #dropChunk(number: number, chunk: Chunk, held: number): void {
-    this.#chunks[number] = undefined
-    this.#freeChunkNumbers.push(number)
-    if (chunk.pooled) {
-      this.chunkBytes -= chunkBytes
-      this.#pool.give(chunk.bytes)
-    } else {
-      this.chunkBytes -= held
-      this.bytes = nothing
-      this.parts = null
-    }
+  #unscratch(segment: number): void {
+    if (segment >= scratchBase) this.scratch?.released(segment)
   }
 
   /** Moves what is live in a chunk to the chunk being filled, which frees it. */
-  #copyOut(number: number): void {
-    const chunk = this.#chunks[number] as Chunk
-    let at = 0
-    while (at < chunk.filled) {
-      const slot = chunk.bytes.readInt32LE(at)
-      const size = chunk.bytes.readInt32LE(at + 4)
-      if (this.#standsAt(slot, number, at + recordHead)) {
-        const held = size + recordHead
-        const to = this.#chunkWithRoom(held)
-        const target = this.#chunks[to] as Chunk
-        chunk.bytes.copy(target.bytes, target.filled, at, at + held)
-        const words = (this.#pages[slot >>> pageShift] as Page).words
-        words[(slot & pageMask) * slotWords + wordChunk] = to
-        words[(slot & pageMask) * slotWords + wordOffset] = target.filled + recordHead
-        target.filled += held
-        target.live += held
-        chunk.live -= held
+  #copyOut(chunk: Chunk): void {
+    const { words, number, cold } = chunk
+    for (let at = 0; chunk.number === number; ) {
+      const held = heldBytes(words[at + Head.size] as number)
+      if (this.#standsAt(chunk, at)) {
+        const to = this.chunks.withRoom(held, cold)
+        chunk.bytes.copy(to.bytes, to.filled, at << 2, (at << 2) + held)
+        const slot = words[at] as number
+        this.#point(slot, to.number, to.filled + headBytes, words[at + Head.size] as number)
+        to.filled += held
+        to.live += held
+        to.scratched ||= chunk.scratched
+        this.chunks.live += held
+        this.chunks.release(chunk, held)
       }
-      at += recordHead + size
+      at += held >> 2
     }
-    this.#dropChunk(number, chunk, 0)
   }
 
-  #standsAt(slot: number, chunk: number, offset: number): boolean {
-    const page = this.#pages[slot >>> pageShift]
-    if (page === undefined) return false
-    const at = (slot & pageMask) * slotWords
+  /** The content whose head is word `at` of a chunk is that of a message. */
+  #standsAt(chunk: Chunk, at: number): boolean {
+    const slot = chunk.words[at] as number
     return (
-      (page.words[at + wordReferences] as number) >= oneReference &&
-      page.words[at + wordChunk] === chunk &&
-      page.words[at + wordOffset] === offset
+      this.wordIfAny(slot, wordReferences) >= oneReference &&
+      this.word(slot, wordChunk) === chunk.number &&
+      this.word(slot, wordOffset) === (at + headWords) << 2
     )
   }
 }

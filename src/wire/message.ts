@@ -45,6 +45,11 @@ export class Message {
     this.parts = parts
   }
 
+  /** The body stands behind its head in `bytes`; of one that stands apart, only the head does. */
+  get inPlace(): boolean {
+    return this.bodySize === 0 || this.end - this.body > frameOverhead - 1 + this.bodySize
+  }
+
   /** Points where another cursor points. */
   same(other: Message): void {
     this.bytes = other.bytes
