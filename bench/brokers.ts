@@ -25,7 +25,7 @@ export interface Broker {
   stop(): Promise<void>
 }
 
-const PROGRAM = fileURLToPath(new URL('../src/main.js', import.meta.url))
+export const PROGRAM = fileURLToPath(new URL('../src/main.js', import.meta.url))
 const RABBITMQ = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 15_000
@@ -133,7 +133,7 @@ export function runningBroker(url: string, pid: number | null): Broker {
   return { name: 'rival', address, pids, folder: null, ...idle }
 }
 
-const local = (port: number): Address => ({
+export const local = (port: number): Address => ({
   host: '127.0.0.1',
   port,
   user: 'guest',
@@ -142,7 +142,7 @@ const local = (port: number): Address => ({
 })
 
 /** Tries until connection.start comes; gives the milliseconds since the call. */
-async function firstHandshake(address: Address, child: ChildProcess): Promise<number> {
+export async function firstHandshake(address: Address, child: ChildProcess): Promise<number> {
   const begun = nanoseconds()
   for (;;) {
     const link = new Link(address, Buffer.allocUnsafe(65_536))
@@ -186,7 +186,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject)
     server.listen(0, '127.0.0.1', () => {

@@ -46,6 +46,10 @@ export const methods = {
   deliver: id(60, 60),
   ack: id(60, 80),
   nack: id(60, 120),
+  txSelect: id(90, 10),
+  txSelectOk: id(90, 11),
+  txCommit: id(90, 20),
+  txCommitOk: id(90, 21),
   confirmSelect: id(85, 10),
   confirmSelectOk: id(85, 11),
 } as const

@@ -236,11 +236,11 @@ export class Link {
   }
 
   #fail(error: Error): void {
-    if (this.#closing || this.#failed !== null) return
+    if (this.#failed !== null) return
     this.#failed = error
     const waiting = this.#waiting
     this.#waiting = null
-    if (waiting === null) this.onFail(error)
-    else waiting.reject(error)
+    if (waiting !== null) waiting.reject(error)
+    else if (!this.#closing) this.onFail(error)
   }
 }
