@@ -36,7 +36,10 @@ export class VhostBench {
       messages: new MessageTable(new ChunkPool()),
       numbers: new OrderNumbers(),
       pages: new ReadyPages(),
-      definitions: new Definitions(),
+      definitions: new Definitions(
+        { restore: () => {}, commands: () => [], logFailing: () => {} },
+        this.world,
+      ),
       turn,
       clock,
       random,

@@ -10,6 +10,8 @@ export interface Binding {
   readonly destination: Queue | Exchange
   readonly key: string
   readonly arguments: FieldTable
+  /** Log number of its command. */
+  definedAt: number
 }
 
 /**

@@ -1,17 +1,20 @@
 /** A broker without sockets: its vhosts, its users, its memory and its alarms. */
+import { join } from 'node:path'
 import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { MessageTable } from '../store/message-table.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Alarms } from './alarms.js'
+import type { Command } from './command.js'
 import { Deadlines } from './deadlines.js'
-import { Definitions } from './definitions.js'
+import { Definitions, type DefinitionsHost } from './definitions.js'
 import { OrderNumbers } from './order-numbers.js'
 import { ReadyPages } from './queues/ready.js'
 import { type UserSettings, Users } from './users.js'
-import { Vhost } from './vhost.js'
+import { type Shared, Vhost } from './vhost.js'
 
+/** Vhosts and users are those of a first start. */
 export interface BrokerSettings {
   readonly vhosts: readonly string[]
   readonly users: readonly UserSettings[]
@@ -32,7 +35,7 @@ export type RecoveryProgress = (done: number, total: number) => void
 /** How often memory is looked at. */
 const compactionMs = 1000
 
-export class Broker implements TurnParty {
+export class Broker implements TurnParty, DefinitionsHost {
   readonly world: World
   /** Null: nothing survives. */
   readonly storage: Storage | null
@@ -41,14 +44,18 @@ export class Broker implements TurnParty {
   readonly alarms = new Alarms()
   readonly users: Users
   readonly deadlines: Deadlines
-  readonly definitions = new Definitions()
+  readonly definitions: Definitions
+  readonly #settings: BrokerSettings
+  readonly #shared: Shared
   readonly #vhosts = new Map<string, Vhost>()
   #cancelCompaction: () => void
 
   constructor(settings: BrokerSettings, world: World, storage: Storage | null = null) {
     this.world = world
     this.storage = storage
-    this.users = new Users(settings.users, settings.loopbackUsers, world.random)
+    this.#settings = settings
+    this.users = new Users(settings.loopbackUsers, world.random)
+    this.definitions = new Definitions(this, world)
     this.deadlines = new Deadlines(world.clock, error =>
       world.log.error({ err: error }, 'a deadline could not be carried out'),
     )
@@ -56,8 +63,8 @@ export class Broker implements TurnParty {
     const { messages, deadlines, definitions } = this
     const pages = new ReadyPages()
     const numbers = new OrderNumbers()
-    const shared = { messages, numbers, pages, turn, clock, random, deadlines, definitions }
-    for (const name of settings.vhosts) this.#vhosts.set(name, new Vhost(name, shared))
+    this.#shared = { messages, numbers, pages, turn, clock, random, deadlines, definitions }
+    if (storage === null) this.#begin()
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
   }
 
@@ -67,12 +74,36 @@ export class Broker implements TurnParty {
   }
 
   /** Reads what is kept; resolves when clients may come. */
-  async open(_progress: RecoveryProgress): Promise<void> {}
+  async open(_progress: RecoveryProgress): Promise<void> {
+    if (this.storage === null) return
+    const { files, folder } = this.storage
+    await this.definitions.open({ files, folder: join(folder, 'definitions'), pool: this.chunks })
+    // There is always a vhost, but for the first start.
+    if (this.#vhosts.size === 0) this.definitions.together(() => this.#begin())
+  }
 
   /** Stops all timers; resolves when all that is to survive is on the disk. */
   async close(): Promise<void> {
     this.#cancelCompaction()
     this.deadlines.close()
+    await this.definitions.close()
+  }
+
+  restore(command: Command): void {
+    if (command.command === 'snapshot.begun') this.#clear()
+    else if (command.command === 'vhost.added') this.#addVhost(command.name)
+    else if (command.command === 'user.set') this.users.set(command.name, command.passwordHash)
+    else if ('vhost' in command) this.#vhosts.get(command.vhost)?.restore(command)
+  }
+
+  *commands(): Iterable<Command> {
+    for (const [name, passwordHash] of this.users.all())
+      yield { command: 'user.set', name, passwordHash }
+    for (const vhost of this.#vhosts.values()) yield* vhost.commands()
+  }
+
+  logFailing(failing: boolean): void {
+    this.alarms.set('log', failing)
   }
 
   endTurn(): void {
@@ -83,5 +114,29 @@ export class Broker implements TurnParty {
   readonly #lookAtMemory = () => {
     this.#cancelCompaction = this.world.clock.after(compactionMs, this.#lookAtMemory)
     if (this.messages.wantsCompaction) this.world.turn.add(Stage.deliver, this)
+  }
+
+  /** Sets up what a broker begins with. */
+  #begin(): void {
+    const { vhosts, users } = this.#settings
+    for (const name of vhosts) {
+      this.#addVhost(name)
+      this.definitions.append({ command: 'vhost.added', name })
+    }
+    for (const { name, password } of users) {
+      const passwordHash = this.users.hashOf(password)
+      this.users.set(name, passwordHash)
+      this.definitions.append({ command: 'user.set', name, passwordHash })
+    }
+  }
+
+  #addVhost(name: string): void {
+    if (!this.#vhosts.has(name)) this.#vhosts.set(name, new Vhost(name, this.#shared))
+  }
+
+  #clear(): void {
+    for (const vhost of this.#vhosts.values()) vhost.end()
+    this.#vhosts.clear()
+    this.users.clear()
   }
 }

@@ -32,7 +32,7 @@ interface ValueOf {
 const binding = {
   vhost: 'text',
   source: 'text',
-  /** `queue` or `exchange`. */
+  /** What the destination is: `queue` or `exchange`. */
   kind: 'text',
   destination: 'text',
   key: 'text',

@@ -7,9 +7,38 @@ import {
   lookup,
 } from '../wire/field-table.js'
 import { AmqpError } from '../wire/replies.js'
+import type { ExchangeRequest } from './exchanges/by-type.js'
+import type { Exchange } from './exchanges/exchange.js'
+import type { Queue } from './queues/queue.js'
+import { knownArguments } from './queues/settings.js'
+
+/** Compares an exchange with what is asked for under its name; `what` names it. */
+export function compareExchange(what: string, existing: Exchange, request: ExchangeRequest): void {
+  compare(what, 'type', request.type, existing.type)
+  compare(what, 'durable', request.durable, existing.durable)
+  compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
+  compare(what, 'internal', request.internal, existing.internal)
+  compareArgument(what, 'alternate-exchange', request.arguments, existing.arguments)
+}
+
+/** Compares a queue with what is asked for under its name, but for the owner; `what` names it. */
+export function compareQueue(
+  what: string,
+  existing: Queue,
+  request: {
+    readonly durable: boolean
+    readonly autoDelete: boolean
+    readonly arguments: FieldTable
+  },
+): void {
+  compare(what, 'durable', request.durable, existing.durable)
+  compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
+  for (const name of knownArguments)
+    compareArgument(what, name, request.arguments, existing.arguments)
+}
 
 /** Compares a property of `what`. */
-export function compare<T>(what: string, property: string, received: T, current: T): void {
+function compare<T>(what: string, property: string, received: T, current: T): void {
   if (received === current) return
   throw new AmqpError(
     'PRECONDITION_FAILED',
@@ -18,7 +47,7 @@ export function compare<T>(what: string, property: string, received: T, current:
 }
 
 /** Compares an argument, which may be absent on either side. */
-export function compareArgument(
+function compareArgument(
   what: string,
   name: string,
   received: FieldTable,

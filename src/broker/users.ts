@@ -2,6 +2,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Random } from '../platform/random.js'
 
+const saltBytes = 4
+const sha256Bytes = 32
+
 /** A user as it is set up. */
 export interface UserSettings {
   readonly name: string
@@ -20,12 +23,35 @@ export class Users {
   readonly #users = new Map<string, User>()
   readonly #loopbackOnly: ReadonlySet<string>
   readonly #nobody: User
+  readonly #random: Random
 
   /** `loopbackOnly` names those who may log in only from this machine. */
-  constructor(users: readonly UserSettings[], loopbackOnly: readonly string[], random: Random) {
+  constructor(loopbackOnly: readonly string[], random: Random) {
     this.#loopbackOnly = new Set(loopbackOnly)
-    this.#nobody = hashed(random.bytes(16).toString('hex'), random)
-    for (const { name, password } of users) this.#users.set(name, hashed(password, random))
+    this.#random = random
+    const password = random.bytes(16).toString('hex')
+    this.#nobody = userOf(this.hashOf(password))
+  }
+
+  /** Names of all users, each with the hash of its password. */
+  *all(): Iterable<readonly [name: string, passwordHash: string]> {
+    for (const [name, { salt, hash }] of this.#users)
+      yield [name, Buffer.concat([salt, hash]).toString('base64')]
+  }
+
+  /** Sets a user up, or its password anew. */
+  set(name: string, passwordHash: string): void {
+    this.#users.set(name, userOf(passwordHash))
+  }
+
+  clear(): void {
+    this.#users.clear()
+  }
+
+  /** What RabbitMQ exports of a password: base64 of a salt and SHA-256(salt, password). */
+  hashOf(password: string): string {
+    const salt = this.#random.bytes(saltBytes)
+    return Buffer.concat([salt, hash(salt, password)]).toString('base64')
   }
 
   /** Checks a login; null if it is good. A blank password never is. */
@@ -38,9 +64,11 @@ export class Users {
   }
 }
 
-function hashed(password: string, random: Random): User {
-  const salt = random.bytes(4)
-  return { salt, hash: hash(salt, password) }
+function userOf(passwordHash: string): User {
+  const bytes = Buffer.from(passwordHash, 'base64')
+  if (bytes.length !== saltBytes + sha256Bytes)
+    throw new Error('a password hash is not base64 of 4 bytes of salt and a SHA-256')
+  return { salt: bytes.subarray(0, saltBytes), hash: bytes.subarray(saltBytes) }
 }
 
 function hash(salt: Buffer, password: string): Buffer {

@@ -11,22 +11,30 @@ import { type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
 import { Arrival } from './arrival.js'
-import { type Binding, bindingIdentity } from './binding.js'
+import { bindingIdentity } from './binding.js'
+import type { Command } from './command.js'
 import { DeadLetters } from './dead-letter.js'
 import type { Deadlines } from './deadlines.js'
 import type { Definitions } from './definitions.js'
-import { compare, compareArgument } from './equivalence.js'
-import { DirectExchange } from './exchanges/direct.js'
-import { Exchange, type ExchangeDeclaration } from './exchanges/exchange.js'
-import { FanoutExchange } from './exchanges/fanout.js'
-import { HeadersExchange } from './exchanges/headers.js'
-import { TopicExchange } from './exchanges/topic.js'
+import {
+  bindingFields,
+  exchangeDeclared,
+  isDurable,
+  isLogged,
+  queueDeclared,
+  vhostCommands,
+} from './description.js'
+import { compareExchange, compareQueue } from './equivalence.js'
+import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
+import type { Exchange } from './exchanges/exchange.js'
 import { exchangeIn, queueIn, stripped } from './names.js'
 import type { OrderNumbers } from './order-numbers.js'
 import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
-import { knownArguments, queueSettings } from './queues/settings.js'
-import { type Route, Router, replyPrefix } from './router.js'
+import { queueSettings } from './queues/settings.js'
+import { restore } from './restore.js'
+import { type Route, type Router, replyPrefix } from './router.js'
+import { Topology } from './topology.js'
 
 /** The pseudo-queue of direct reply-to. */
 export const replyQueue = 'amq.rabbitmq.reply-to'
@@ -53,24 +61,6 @@ export const Outcome = { unroutable: 0, routed: 1, refused: 2 } as const
 
 const refusedOutcome = Outcome.routed | Outcome.refused
 
-const exchangeTypes = new Map<string, new (declaration: ExchangeDeclaration) => Exchange>([
-  ['direct', DirectExchange],
-  ['fanout', FanoutExchange],
-  ['topic', TopicExchange],
-  ['headers', HeadersExchange],
-])
-
-/** The exchanges that every vhost has from its beginning. */
-const predeclared: readonly (readonly [string, string, boolean])[] = [
-  ['', 'direct', false],
-  ['amq.direct', 'direct', false],
-  ['amq.fanout', 'fanout', false],
-  ['amq.topic', 'topic', false],
-  ['amq.headers', 'headers', false],
-  ['amq.match', 'headers', false],
-  ['amq.rabbitmq.trace', 'topic', true],
-]
-
 /** What queue.declare asks for; `owner` is the asking connection. */
 export interface QueueRequest {
   readonly name: string
@@ -81,11 +71,6 @@ export interface QueueRequest {
   readonly owner: Owner
 }
 
-/** What exchange.declare asks for. */
-export interface ExchangeRequest extends ExchangeDeclaration {
-  readonly type: string
-}
-
 /** One end of a binding request. */
 export type Destination =
   | { readonly kind: 'queue'; readonly name: string }
@@ -93,8 +78,8 @@ export type Destination =
 
 export class Vhost implements QueueHost {
   readonly name: string
-  readonly exchanges = new Map<string, Exchange>()
-  readonly queues = new Map<string, Queue>()
+  readonly exchanges: ReadonlyMap<string, Exchange>
+  readonly queues: ReadonlyMap<string, Queue>
   /** Requesters that wait for replies, by the name made for each. */
   readonly replies = new Map<string, ReplyTarget>()
   readonly router: Router
@@ -105,7 +90,8 @@ export class Vhost implements QueueHost {
   readonly turn: Turn
   readonly clock: Clock
   readonly deadlines: Deadlines
-  readonly #definitions: Definitions
+  readonly definitions: Definitions
+  readonly #topology: Topology
   readonly #random: Random
   readonly #deadLetters: DeadLetters
   readonly #deadArrival: Arrival
@@ -117,21 +103,15 @@ export class Vhost implements QueueHost {
     this.turn = shared.turn
     this.clock = shared.clock
     this.deadlines = shared.deadlines
-    this.#definitions = shared.definitions
+    this.definitions = shared.definitions
     this.#random = shared.random
-    this.router = new Router(name, this.exchanges, this.queues)
+    this.#topology = new Topology(name)
+    this.exchanges = this.#topology.exchanges
+    this.queues = this.#topology.queues
+    this.router = this.#topology.router
     this.#deadLetters = new DeadLetters(this)
     this.arrival = new Arrival(shared.messages, shared.numbers)
     this.#deadArrival = new Arrival(shared.messages, shared.numbers)
-    for (const [exchange, type, internal] of predeclared)
-      this.#create({
-        name: exchange,
-        type,
-        internal,
-        durable: true,
-        autoDelete: false,
-        arguments: [],
-      })
   }
 
   // --- messages
@@ -205,12 +185,12 @@ export class Vhost implements QueueHost {
 
   /** Declares an exchange, or finds that it exists as it is wanted. */
   declareExchange(request: ExchangeRequest): Exchange {
-    typeOf(request)
+    checkExchangeType(request.type)
     const name = stripped(request.name)
     this.#refuseDefault(name)
     const existing = this.exchanges.get(name)
     if (existing !== undefined) {
-      this.#compareExchange(existing, request)
+      compareExchange(exchangeIn(this.name, name), existing, request)
       return existing
     }
     if (name.startsWith('amq.'))
@@ -224,11 +204,17 @@ export class Vhost implements QueueHost {
         'PRECONDITION_FAILED',
         `invalid type '${typeNames[alternate.type]}' for arg 'alternate-exchange' in ${exchangeIn(this.name, name)}`,
       )
-    return this.#create({ ...request, name })
+    const exchange = this.#topology.addExchange({ ...request, name })
+    if (isLogged(exchange))
+      exchange.definedAt = this.definitions.append(exchangeDeclared(this.name, exchange))
+    return exchange
   }
 
-  /** Deletes an exchange with its bindings; one that does not exist is fine. */
-  deleteExchange(requested: string, ifUnused: boolean): void {
+  /**
+   * Deletes an exchange with its bindings; one that does not exist is fine. Returns the log number
+   * at which it is gone for good.
+   */
+  deleteExchange(requested: string, ifUnused: boolean): number {
     const name = stripped(requested)
     this.#refuseDefault(name)
     if (name.startsWith('amq.'))
@@ -237,10 +223,12 @@ export class Vhost implements QueueHost {
         `deletion of system ${exchangeIn(this.name, name)} not allowed`,
       )
     const exchange = this.exchanges.get(name)
-    if (exchange === undefined) return
+    if (exchange === undefined) return this.definitions.last
     if (ifUnused && exchange.bindings.size > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${exchangeIn(this.name, name)} in use`)
+    const before = this.definitions.last
     this.#removeExchanges([exchange])
+    return this.definitions.since(before)
   }
 
   // --- queues
@@ -275,29 +263,30 @@ export class Vhost implements QueueHost {
         autoDelete: request.autoDelete,
         owner: request.exclusive ? request.owner : null,
         arguments: request.arguments,
-        number: durable ? this.#definitions.takeQueueNumber() : 0,
+        number: durable ? this.definitions.takeQueueNumber() : 0,
       },
       settings,
       this,
     )
-    this.queues.set(chosen, queue)
-    this.router.changed()
+    this.#topology.addQueue(queue)
+    if (durable) queue.definedAt = this.definitions.append(queueDeclared(this.name, queue))
     if (request.exclusive) request.owner.owns(queue)
     return queue
   }
 
   /**
    * Deletes a queue that `connection` may use; one that does not exist is fine. `deleted` hears
-   * how many messages were ready, before the consumers hear that the queue is gone.
+   * how many messages were ready, before the consumers hear that the queue is gone, and the log
+   * number at which it is gone for good.
    */
   deleteQueue(
     name: string,
     connection: Owner,
     conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean },
-    deleted: (messageCount: number) => void,
+    deleted: (messageCount: number, goneAt: number) => void,
   ): void {
     if (!this.queues.has(stripped(name))) {
-      deleted(0)
+      deleted(0, this.definitions.last)
       return
     }
     const queue = this.queue(name, connection)
@@ -305,19 +294,21 @@ export class Vhost implements QueueHost {
       throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} in use`)
     if (conditions.ifEmpty && queue.readyCount > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} not empty`)
-    deleted(queue.readyCount)
-    this.removeQueue(queue)
+    this.removeQueue(queue, goneAt => deleted(queue.readyCount, goneAt))
   }
 
-  /** Removes a queue for whatever reason. */
-  removeQueue(queue: Queue): void {
+  /** Removes a queue for whatever reason; `removed` hears of it before its consumers do. */
+  removeQueue(queue: Queue, removed: (goneAt: number) => void = () => {}): void {
     if (queue.deleted) return
     queue.owner?.disowns(queue)
-    this.queues.delete(queue.name)
+    const { definitions, name: vhost } = this
+    const before = definitions.last
+    const { name, number } = queue
     const unused: Exchange[] = []
-    this.#unbind(queue.bindings, unused)
-    queue.bindings.clear()
+    this.#topology.removeQueue(queue, unused)
+    if (queue.durable) definitions.append({ command: 'queue.deleted', vhost, name, number })
     this.#removeExchanges(unused)
+    removed(definitions.since(before))
     queue.end()
   }
 
@@ -332,84 +323,94 @@ export class Vhost implements QueueHost {
 
   // --- bindings
 
-  /** Binds a queue or an exchange to an exchange. The same binding again changes nothing. */
+  /**
+   * Binds a queue or an exchange to an exchange. The same binding again changes nothing. Returns
+   * the log number at which it is there for good.
+   */
   bind(
     source: string,
     destination: Destination,
     key: string,
     table: FieldTable,
     connection: Owner,
-  ): void {
+  ): number {
     const from = stripped(source)
     this.#refuseDefault(from)
     this.#refusePseudoQueue(destination)
     const to = this.#destination(destination, connection)
     const exchange = this.exchange(from)
     const identity = bindingIdentity(destination.kind, to.name, key, table)
-    if (exchange.bindings.has(identity)) return
+    const existing = exchange.bindings.get(identity)
+    if (existing !== undefined) return existing.definedAt
     exchange.check(key, table)
-    const binding = { identity, source: exchange, destination: to, key, arguments: table }
-    exchange.bindings.set(identity, binding)
-    exchange.add(binding)
-    inboundOf(to).add(binding)
-    this.router.changed()
+    const binding = this.#topology.addBinding(identity, exchange, to, key, table)
+    if (isDurable(binding))
+      binding.definedAt = this.definitions.append({
+        command: 'bound',
+        ...bindingFields(this.name, binding),
+      })
+    return binding.definedAt
   }
 
-  /** Takes a binding away; one that does not exist is fine, whoever owns the queue. */
+  /**
+   * Takes a binding away; one that does not exist is fine, whoever owns the queue. Returns the log
+   * number at which it is gone for good.
+   */
   unbind(
     source: string,
     destination: Destination,
     key: string,
     table: FieldTable,
     connection: Owner,
-  ): void {
+  ): number {
     const from = stripped(source)
     this.#refuseDefault(from)
     this.#refusePseudoQueue(destination)
     if (destination.kind === 'exchange') this.#refuseDefault(stripped(destination.name))
     const name = stripped(destination.name)
-    const exchange = this.exchanges.get(from)
-    const binding = exchange?.bindings.get(bindingIdentity(destination.kind, name, key, table))
-    if (binding === undefined) return
+    const binding = this.#topology.binding(from, destination.kind, name, key, table)
+    if (binding === undefined) return this.definitions.last
     if (destination.kind === 'queue') this.queue(name, connection)
-    inboundOf(binding.destination).delete(binding)
+    const before = this.definitions.last
     const unused: Exchange[] = []
-    this.#unbind([binding], unused)
+    this.#topology.removeBinding(binding, unused)
+    if (isDurable(binding))
+      this.definitions.append({ command: 'unbound', ...bindingFields(this.name, binding) })
     this.#removeExchanges(unused)
+    return this.definitions.since(before)
+  }
+
+  // --- what survives a restart
+
+  /** Commands that make all of it that is durable. */
+  commands(): Iterable<Command> {
+    return vhostCommands(this.name, this.#topology)
+  }
+
+  /** Does again what a command of the log says; what is done or cannot be done is passed over. */
+  restore(command: Command): void {
+    restore(
+      this.#topology,
+      command,
+      (declaration, settings) => new Queue(declaration, settings, this),
+    )
+  }
+
+  /** Ends what is here without a word to the log. */
+  end(): void {
+    for (const queue of this.queues.values()) queue.end()
   }
 
   // ---
-
-  #create(request: ExchangeRequest): Exchange {
-    const Type = typeOf(request)
-    const exchange = new Type(request)
-    this.exchanges.set(exchange.name, exchange)
-    this.router.changed()
-    return exchange
-  }
 
   /** Removes exchanges, and those that become unused by it: a chain of any length, so without recursion. */
   #removeExchanges(exchanges: Exchange[]): void {
     for (const exchange of exchanges) {
       if (exchange.deleted) continue
-      exchange.deleted = true
-      this.exchanges.delete(exchange.name)
-      for (const binding of exchange.bindings.values())
-        inboundOf(binding.destination).delete(binding)
-      exchange.bindings.clear()
-      this.#unbind(exchange.inbound, exchanges)
-      exchange.inbound.clear()
-    }
-    this.router.changed()
-  }
-
-  /** Takes bindings away from their sources; auto-delete exchanges that lost their last one join `unused`. */
-  #unbind(bindings: Iterable<Binding>, unused: Exchange[]): void {
-    for (const binding of bindings) {
-      const { source, identity } = binding
-      source.bindings.delete(identity)
-      source.remove(binding)
-      if (source.autoDelete && source.bindings.size === 0) unused.push(source)
+      const { name } = exchange
+      this.#topology.removeExchange(exchange, exchanges)
+      if (isLogged(exchange))
+        this.definitions.append({ command: 'exchange.deleted', vhost: this.name, name })
     }
   }
 
@@ -440,36 +441,11 @@ export class Vhost implements QueueHost {
     )
   }
 
-  #compareExchange(existing: Exchange, request: ExchangeRequest): void {
-    const what = exchangeIn(this.name, existing.name)
-    compare(what, 'type', request.type, existing.type)
-    compare(what, 'durable', request.durable, existing.durable)
-    compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
-    compare(what, 'internal', request.internal, existing.internal)
-    compareArgument(what, 'alternate-exchange', request.arguments, existing.arguments)
-  }
-
   #compareQueue(existing: Queue, request: QueueRequest): void {
     const owned = existing.owner !== null
     if (owned !== request.exclusive || (owned && existing.owner !== request.owner))
       throw this.#locked(existing.name)
-    const what = queueIn(this.name, existing.name)
-    compare(what, 'durable', request.durable && !request.exclusive, existing.durable)
-    compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
-    for (const name of knownArguments)
-      compareArgument(what, name, request.arguments, existing.arguments)
+    const durable = request.durable && !request.exclusive
+    compareQueue(queueIn(this.name, existing.name), existing, { ...request, durable })
   }
-}
-
-/** The bindings in which it is the destination. */
-function inboundOf(destination: Queue | Exchange): Set<Binding> {
-  return destination instanceof Exchange ? destination.inbound : destination.bindings
-}
-
-/** The class of an exchange's type, or a refusal. */
-function typeOf({ type }: ExchangeRequest): new (declaration: ExchangeDeclaration) => Exchange {
-  const Type = exchangeTypes.get(type)
-  if (Type === undefined)
-    throw new AmqpError('PRECONDITION_FAILED', `unknown exchange type '${type}'`)
-  return Type
 }

@@ -32,6 +32,8 @@ export abstract class Exchange {
   readonly inbound = new Set<Binding>()
   /** The routing that last came by: cycles end where it was already. */
   routing = 0
+  /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
+  definedAt = 0
   deleted = false
 
   constructor(declaration: ExchangeDeclaration) {

@@ -74,6 +74,8 @@ export class Queue implements TurnParty {
   readonly bindings = new Set<Binding>()
   /** The routing that last found this queue: it gets one copy however many bindings match. */
   routing = 0
+  /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
+  definedAt = 0
   deleted = false
 
   readyCount = 0

@@ -1,0 +1,239 @@
+/** What of a broker's definitions survives its end, however that comes. */
+import { ok } from 'node:assert'
+import t from 'tap'
+import type { Broker } from '../../src/broker/broker.js'
+import type { Owner } from '../../src/broker/queues/queue.js'
+import { type FieldTable, fieldTable } from '../../src/wire/field-table.js'
+import { Dice, SimulatedDisk } from '../support/simulated-disk.js'
+import { definedIn, mainVhost, storedBroker, tick } from '../support/stored-broker.js'
+
+const owner: Owner = { owns: () => {}, disowns: () => {} }
+
+interface Figures {
+  crashes: number
+  kills: number
+  stops: number
+  crashesInRecovery: number
+  changes: number
+  unanswered: number
+  snapshots: number
+  removed: number
+  failures: number
+}
+
+const queueNames = Array.from({ length: 40 }, (_, i) => `q${i}`)
+const exchangeNames = Array.from({ length: 12 }, (_, i) => `x${i}`)
+
+/** Lives of a broker on one disk, each ended by a crash, a kill or a stop at any moment. */
+class Lives {
+  readonly #disk: SimulatedDisk
+  readonly #dice: Dice
+  readonly #figures: Figures
+  /** States in the order in which they were, of which the last answered or a later one is to survive. */
+  #states: string[] = ['']
+  /** The log number at which each of them was reached. */
+  #reachedAt: number[] = [0]
+  #life = 0
+  #answered = 0
+  /** Numbers of all queues there ever were. */
+  readonly #numbers = new Set<number>()
+
+  constructor(seed: number, figures: Figures) {
+    this.#disk = new SimulatedDisk(seed)
+    this.#dice = new Dice(seed + 1_000_000)
+    this.#figures = figures
+  }
+
+  async run(lives: number): Promise<void> {
+    for (let life = 0; life < lives; life++) await this.#live()
+  }
+
+  async #live(): Promise<void> {
+    const { broker, clock } = await this.#open()
+    const vhost = mainVhost(broker)
+    ok(vhost !== undefined, 'the vhost is lost')
+    const found = definedIn(vhost, true)
+    const at = this.#states.lastIndexOf(found)
+    ok(at >= 0, `a state that never was:\n${found}\ninstead of\n${this.#states.at(-1)}`)
+    ok(at >= this.#answered, `${this.#answered - at} changes are lost`)
+    ok(broker.users.refusal('guest', 'secret', true) === null, 'the user is lost')
+    this.#states = [found]
+    this.#reachedAt = [0]
+    this.#answered = 0
+    this.#life++
+    const shaky = this.#dice.chance(0.3)
+    if (shaky) this.#disk.faults = { fail: 0.1, short: 0.2, names: 0.02 }
+    const removed = this.#disk.counts.remove
+    for (let left = this.#dice.below(60); left > 0; left--) {
+      for (let i = this.#dice.below(12); i > 0; i--) this.#change(broker)
+      await tick()
+      if (this.#dice.chance(0.2)) clock.advance(this.#dice.below(500))
+    }
+    this.#figures.removed += this.#disk.counts.remove - removed
+    this.#disk.faults = { fail: 0, short: 0, names: 0 }
+    await this.#end(broker, clock)
+  }
+
+  /** Opens a broker; the power may be cut meanwhile, and again. */
+  async #open() {
+    while (this.#dice.chance(0.2)) {
+      const { broker } = storedBroker(this.#disk)
+      void broker.open(() => {}).catch(() => {})
+      for (let i = this.#dice.below(30); i > 0; i--) await tick()
+      this.#disk.crash()
+      this.#figures.crashesInRecovery++
+    }
+    const next = storedBroker(this.#disk)
+    const { broker } = next
+    const commands = broker.commands.bind(broker)
+    broker.commands = () => {
+      this.#figures.snapshots++
+      return commands()
+    }
+    await broker.open(() => {})
+    return next
+  }
+
+  async #end(broker: Broker, clock: { advance(ms: number): void }): Promise<void> {
+    if (this.#dice.chance(0.2)) {
+      this.#figures.stops++
+      let ended = false
+      void broker
+        .close()
+        .then(
+          () => {
+            this.#answered = this.#states.length - 1
+          },
+          // A disk that failed lets nothing be promised.
+          () => {},
+        )
+        .finally(() => {
+          ended = true
+        })
+      while (!ended) {
+        clock.advance(100)
+        await tick()
+      }
+      this.#disk.kill()
+    } else if (this.#dice.chance(0.3)) {
+      this.#figures.kills++
+      this.#disk.kill()
+    } else {
+      this.#figures.crashes++
+      this.#disk.crash()
+    }
+    this.#figures.unanswered += this.#states.length - 1 - this.#answered
+    if (broker.definitions.last > 0 && broker.alarms.has('log')) this.#figures.failures++
+  }
+
+  #change(broker: Broker): void {
+    const vhost = mainVhost(broker)
+    const { definitions } = broker
+    const before = definitions.last
+    const answerAt = this.#act(broker)
+    if (definitions.last > before) {
+      this.#states.push(definedIn(vhost, false))
+      this.#reachedAt.push(definitions.last)
+      this.#figures.changes++
+    }
+    // A life whose log failed from its beginning to its end has left no trace.
+    if (definitions.durableUpTo > 0)
+      for (const { number } of vhost.queues.values()) if (number > 0) this.#numbers.add(number)
+    const state = this.#reachedAt.findIndex(number => number >= answerAt)
+    const life = this.#life
+    definitions.whenDurable(answerAt, () => {
+      // What belongs to an earlier life speaks no more.
+      if (life === this.#life) this.#answered = Math.max(this.#answered, state)
+    })
+  }
+
+  /** Does something, and returns the log number that its answer waits for. */
+  #act(broker: Broker): number {
+    const vhost = mainVhost(broker)
+    const dice = this.#dice
+    const pick = (names: readonly string[]) => names[dice.below(names.length)] as string
+    const table: FieldTable = fieldTable(
+      dice.chance(0.2) ? { 'x-filler': 'f'.repeat(dice.below(60_000)) } : {},
+    )
+    const key = `k${dice.below(3)}`
+    const source = () => pick([...exchangeNames, 'amq.topic'])
+    const to = () =>
+      dice.chance(0.7)
+        ? ({ kind: 'queue', name: pick(queueNames) } as const)
+        : ({ kind: 'exchange', name: pick(exchangeNames) } as const)
+    try {
+      switch (dice.below(9)) {
+        case 0:
+        case 1:
+          return vhost.declareExchange({
+            name: pick(exchangeNames),
+            type: pick(['direct', 'fanout', 'topic', 'headers']),
+            durable: dice.chance(0.8),
+            autoDelete: dice.chance(0.3),
+            internal: dice.chance(0.1),
+            arguments: table,
+          }).definedAt
+        case 2:
+        case 3: {
+          const name = pick(queueNames)
+          const isNew = !vhost.queues.has(name)
+          const queue = vhost.declareQueue({
+            name,
+            durable: dice.chance(0.8),
+            exclusive: dice.chance(0.1),
+            autoDelete: dice.chance(0.2),
+            arguments: table,
+            owner,
+          })
+          ok(!isNew || !this.#numbers.has(queue.number), `the number ${queue.number} came again`)
+          return queue.definedAt
+        }
+        case 4:
+        case 5:
+        case 6:
+          return vhost.bind(source(), to(), key, table, owner)
+        case 7:
+          return vhost.unbind(source(), to(), key, [], owner)
+        default: {
+          if (dice.chance(0.3)) return vhost.deleteExchange(pick(exchangeNames), false)
+          let at = 0
+          const none = { ifUnused: false, ifEmpty: false }
+          vhost.deleteQueue(pick(queueNames), owner, none, (_count, goneAt) => {
+            at = goneAt
+          })
+          return at
+        }
+      }
+    } catch (error) {
+      if ((error as { reply?: string }).reply === undefined) throw error
+      return 0
+    }
+  }
+}
+
+t.test('what was answered is there after any crash, and nothing that never was', async t => {
+  const figures: Figures = {
+    crashes: 0,
+    kills: 0,
+    stops: 0,
+    crashesInRecovery: 0,
+    changes: 0,
+    unanswered: 0,
+    snapshots: 0,
+    removed: 0,
+    failures: 0,
+  }
+  for (let seed = 1; seed <= 20; seed++)
+    try {
+      await new Lives(seed, figures).run(8)
+    } catch (error) {
+      t.fail(`seed ${seed}: ${(error as Error).stack}`)
+      return
+    }
+  t.comment(JSON.stringify(figures))
+  t.ok(figures.crashes > 50 && figures.kills > 10 && figures.stops > 10, 'ends of all kinds')
+  t.ok(figures.crashesInRecovery > 20, 'crashes during recovery')
+  t.ok(figures.snapshots > 10 && figures.removed > 5, 'snapshots, and segments they freed')
+  t.ok(figures.failures > 5, 'failures of the disk')
+  t.ok(figures.changes > 5000 && figures.unanswered > 100, 'changes, not all of them durable')
+})
