@@ -9,13 +9,17 @@ const intervalMs = 1000
 /** Part of V8's heap limit above which publishers are blocked. */
 const heapPart = 0.7
 
+/** Bytes that this process may have: those of its container, or of the machine. */
+export function availableMemory(): number {
+  // 0 or a huge number where no limit is set.
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
+}
+
 /** Bytes above which publishers are blocked: an absolute limit, or a part of what this process may have. */
 export function memoryLimit(settings: Settings): number {
   const absolute = settings['vm_memory_high_watermark.absolute']
   if (absolute !== null) return absolute
-  // 0 or a huge number where no limit is set.
-  const constrained = process.constrainedMemory() || Number.POSITIVE_INFINITY
-  return Math.min(constrained, totalmem()) * settings['vm_memory_high_watermark.relative']
+  return availableMemory() * settings['vm_memory_high_watermark.relative']
 }
 
 export class MemoryMonitor {

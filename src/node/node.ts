@@ -7,6 +7,7 @@ import type { Logger } from '../platform/log.js'
 import { systemWorld, type World } from '../platform/world.js'
 import { AmqpError } from '../wire/replies.js'
 import { DataFolder } from './data-folder.js'
+import { DiskMonitor, diskFreeLimit } from './disk-monitor.js'
 import { MemoryMonitor, memoryLimit } from './memory-monitor.js'
 import type { Settings } from './settings-table.js'
 import { version } from './version.js'
@@ -22,20 +23,20 @@ export class Node {
   readonly folder: DataFolder | null
   readonly #broker: Broker
   readonly #listener: Listener
-  readonly #memory: MemoryMonitor
+  readonly #monitors: readonly { stop(): void }[]
   #stopping: Promise<void> | null = null
 
   private constructor(
     folder: DataFolder | null,
     broker: Broker,
     listener: Listener,
-    memory: MemoryMonitor,
+    monitors: readonly { stop(): void }[],
     address: { readonly host: string; readonly port: number },
   ) {
     this.folder = folder
     this.#broker = broker
     this.#listener = listener
-    this.#memory = memory
+    this.#monitors = monitors
     this.host = address.host
     this.port = address.port
   }
@@ -68,13 +69,19 @@ export class Node {
       world,
       folder && { files: world.files, folder: folder.path },
     )
+    const monitors: { stop(): void }[] = []
     try {
       await broker.open(recoveryLines(world))
+      // Before anybody can publish.
+      monitors.push(new MemoryMonitor(broker, memoryLimit(settings)))
+      const { storage } = broker
+      if (storage !== null)
+        monitors.push(await DiskMonitor.start(broker, storage, diskFreeLimit(settings)))
       const listener = new Listener(broker, protocolSettings(settings))
       const address = await listen(listener, settings)
-      const memory = new MemoryMonitor(broker, memoryLimit(settings))
-      return new Node(folder, broker, listener, memory, address)
+      return new Node(folder, broker, listener, monitors, address)
     } catch (error) {
+      for (const monitor of monitors) monitor.stop()
       await broker.close()
       throw error
     }
@@ -87,7 +94,7 @@ export class Node {
   }
 
   async #stop(): Promise<void> {
-    this.#memory.stop()
+    for (const monitor of this.#monitors) monitor.stop()
     await this.#listener.close(
       new AmqpError('CONNECTION_FORCED', "broker forced connection closure with reason 'shutdown'"),
     )

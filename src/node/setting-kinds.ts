@@ -37,16 +37,19 @@ export const limit: Kind<number> = {
   write: value => (value === Infinity ? 'infinity' : String(value)),
 }
 
-/** A part of a whole. */
-export const fraction: Kind<number> = {
-  noun: 'a fraction',
-  allowed: '0–1',
+/** A multiple of something, which need not be whole. */
+export const multiple = (max: number): Kind<number> => ({
+  noun: 'a number',
+  allowed: `0–${max}`,
   read: given => {
     const value = typeof given === 'string' && /^[\d.]+$/.test(given) ? Number(given) : given
-    return within(0, 1, typeof value === 'number' ? value : undefined)
+    return within(0, max, typeof value === 'number' ? value : undefined)
   },
   write: String,
-}
+})
+
+/** A part of a whole. */
+export const fraction: Kind<number> = { ...multiple(1), noun: 'a fraction' }
 
 /** Bytes, also as `16MiB` or `16MB`; like RabbitMQ, a letter alone (`16M`) counts in 1024s. */
 export const size = (min: number, max: number): Kind<number> => ({

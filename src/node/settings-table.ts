@@ -10,6 +10,7 @@ import {
   type Kind,
   limit,
   list,
+  multiple,
   oneOf,
   optional,
   port,
@@ -130,6 +131,16 @@ export const settingsTable = {
     optional(size(0, 1024 ** 5)),
     null,
     'Memory above which publishers are blocked; if set, the relative one does not count.',
+  ),
+  'disk_free_limit.absolute': row(
+    size(0, 1024 ** 5),
+    50e6,
+    'Free space on the disk of data_dir below which publishers are blocked.',
+  ),
+  'disk_free_limit.relative': row(
+    optional(multiple(1000)),
+    null,
+    'The same, in multiples of the available memory; if set, the absolute one does not count.',
   ),
   'log.level': row(
     oneOf('debug', 'info', 'warning', 'error', 'none'),
