@@ -13,6 +13,8 @@ export type Ending = 'kill -9' | 'power cut' | 'stop'
 /** A stop that takes longer has failed. */
 const STOP_TIMEOUT_MS = 60_000
 const DISK_MIB = 4096
+/** How long the broker lives on without its disk: it must not confirm anything more. */
+const AFTER_CUT_MS = 50
 
 export class BrokerProcess {
   readonly address: Address
@@ -68,7 +70,10 @@ export class BrokerProcess {
     const child = this.#child
     if (child === null) return
     const begunNs = nanoseconds()
-    if (how === 'power cut') this.#disk?.cut()
+    if (how === 'power cut') {
+      this.#disk?.cut()
+      await sleep(AFTER_CUT_MS)
+    }
     child.kill(how === 'stop' ? 'SIGTERM' : 'SIGKILL')
     const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
     await this.#exited
@@ -116,7 +121,7 @@ class LoopDisk {
   /** FS_IOC_SHUTDOWN without flushing the journal: from now on nothing reaches the disk. */
   cut(): void {
     const program =
-      'open(my $f, "<", $ARGV[0]) or die $!; ioctl($f, 0x8004587d, pack("L", 2)) or die $!'
+      'open(my $f, "<", $ARGV[0]) or die $!; my $n = pack("L", 2); ioctl($f, 0x8004587d, $n) or die $!'
     run('perl', '-e', program, this.mounted)
   }
 
