@@ -2,7 +2,7 @@
 // RabbitMQ in a temporary folder.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -23,9 +23,23 @@ export interface Broker {
   /** Starts it anew, with nothing in its memory, if it is ours to start. */
   renew(): Promise<void>
   stop(): Promise<void>
+  /** What can be done with our own broker only. */
+  readonly own: OwnBroker | null
+}
+
+export interface OwnBroker {
+  /** Where it keeps its data. */
+  readonly data: string
+  /** Starts it anew, without data, and such that `longestStepMs` can be asked. */
+  renewProbed(): Promise<void>
+  /** Ends it and starts it on the same data; gives the milliseconds from start to handshake. */
+  restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<number>
+  /** The longest time its event loop was held since this was last asked. */
+  longestStepMs(): Promise<number>
 }
 
 export const PROGRAM = fileURLToPath(new URL('../src/main.js', import.meta.url))
+const PROBE = new URL('./loop-probe.js', import.meta.url).href
 const RABBITMQ = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 15_000
@@ -37,31 +51,65 @@ export const rabbitmqIsInstalled = (): boolean => existsSync(RABBITMQ)
 export async function startLeveret(where: string | null): Promise<Broker> {
   const address = local(await freePort())
   const folder = where === null ? null : await mkdtemp(join(where, 'bench-leveret-'))
-  const data = folder === null ? ['--memory'] : ['--data', join(folder, 'data')]
-  const start = () =>
-    spawn(process.execPath, [PROGRAM, '--port', String(address.port), ...data, '--json'], {
+  const pids: number[] = []
+  let child: ChildProcess
+  let probed = false
+  const start = (): Promise<number> => {
+    const data = folder === null ? ['--memory'] : ['--data', join(folder, 'data')]
+    const args = [PROGRAM, '--port', String(address.port), ...data, '--json']
+    child = spawn(process.execPath, probed ? ['--import', PROBE, ...args] : args, {
       stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, ...(folder === null ? {} : { BENCH_PROBE_FILE: probeFile(folder) }) },
     })
-  let child = start()
-  const pids = [child.pid as number]
+    pids[0] = child.pid as number
+    return firstHandshake(address, child)
+  }
+  const renew = async (): Promise<void> => {
+    await end(child, 'SIGTERM')
+    if (folder !== null) await rm(join(folder, 'data'), { recursive: true, force: true })
+    await start()
+  }
   return {
     name: 'leveret',
     address,
     pids,
     folder,
-    startMs: await firstHandshake(address, child),
-    async renew() {
-      await end(child)
-      if (folder !== null) await rm(join(folder, 'data'), { recursive: true, force: true })
-      child = start()
-      pids[0] = child.pid as number
-      await firstHandshake(address, child)
+    startMs: await start(),
+    renew() {
+      probed = false
+      return renew()
     },
     async stop() {
-      await end(child)
+      await end(child, 'SIGTERM')
       if (folder !== null) await rm(folder, { recursive: true, force: true })
     },
+    own:
+      folder === null
+        ? null
+        : {
+            data: join(folder, 'data'),
+            renewProbed() {
+              probed = true
+              return renew()
+            },
+            async restart(signal) {
+              await end(child, signal)
+              if (child.signalCode !== null && signal === 'SIGTERM')
+                throw new Error('it did not stop')
+              return start()
+            },
+            longestStepMs: () => longestStepMs(child, probeFile(folder)),
+          },
   }
+}
+
+const probeFile = (folder: string): string => join(folder, 'longest-step')
+
+async function longestStepMs(child: ChildProcess, file: string): Promise<number> {
+  await rm(file, { force: true })
+  child.kill('SIGUSR2')
+  while (!existsSync(file) || readFileSync(file).length === 0) await sleep(1)
+  return Number(readFileSync(file, 'utf8'))
 }
 
 /** Debian's RabbitMQ with its defaults, all of it in a new folder within `where` and on 127.0.0.1. */
@@ -114,6 +162,7 @@ export async function startRabbitmq(where: string): Promise<Broker> {
     startMs,
     renew: async () => {},
     stop: () => clear(pids),
+    own: null,
   }
 }
 
@@ -129,7 +178,7 @@ export function runningBroker(url: string, pid: number | null): Broker {
   }
   const pids = pid === null ? listeners(address.port) : [pid]
   const nothing = async () => {}
-  const idle = { startMs: 0, renew: nothing, stop: nothing }
+  const idle = { startMs: 0, renew: nothing, stop: nothing, own: null }
   return { name: 'rival', address, pids, folder: null, ...idle }
 }
 
@@ -159,10 +208,10 @@ export async function firstHandshake(address: Address, child: ChildProcess): Pro
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const ended = new Promise(resolve => child.once('exit', resolve))
-  child.kill('SIGTERM')
+  child.kill(signal)
   const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
   await ended
   clearTimeout(late)

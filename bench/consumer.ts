@@ -2,7 +2,7 @@
 // check that every message comes once and in order.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { nanoseconds } from './clock.js'
+import { nanoseconds, sleep } from './clock.js'
 import { DeliveryScanner } from './delivery-scanner.js'
 import { FrameWriter, methods } from './frames.js'
 import { Histogram } from './histogram.js'
@@ -43,6 +43,23 @@ class Consumer {
     link.onFail = error => {
       throw error
     }
+  }
+
+  /** Consumes from queues; a backlog may come at once. */
+  async consume(queues: readonly number[]): Promise<void> {
+    const requests = new FrameWriter()
+    for (const queue of queues) {
+      requests
+        .method(1, methods.consume)
+        .u16(0)
+        .shortString(queueName(load, queue))
+        .shortString(`c${String(queue).padStart(5, '0')}`)
+        .u8(load.ack > 0 ? 0 : 2)
+        .table({})
+        .end()
+    }
+    this.#link.write(requests.take())
+    while (this.scanner.consuming < queues.length) await sleep(1)
   }
 
   async close(): Promise<void> {
@@ -94,18 +111,13 @@ async function open(id: number): Promise<Consumer> {
     const qos = new FrameWriter().method(1, methods.qos).u32(0).u16(load.prefetch).u8(0).end()
     await link.call(qos, methods.qosOk)
   }
+  const queues: number[] = []
   for (let queue = id % load.queues; queue < load.queues; queue += load.consumers) {
-    const consume = new FrameWriter()
-      .method(1, methods.consume)
-      .u16(0)
-      .shortString(queueName(load, queue))
-      .shortString(`c${String(queue).padStart(5, '0')}`)
-      .u8(load.ack > 0 ? 0 : 2)
-      .table({})
-      .end()
-    await link.call(consume, methods.consumeOk)
+    queues.push(queue)
   }
-  return new Consumer(link)
+  const consumer = new Consumer(link)
+  await consumer.consume(queues)
+  return consumer
 }
 
 const consumers: Consumer[] = []

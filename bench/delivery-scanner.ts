@@ -14,6 +14,8 @@ export class DeliveryScanner {
   delivered = 0
   redelivered = 0
   deliveryTag = 0
+  /** Answers to basic.consume; deliveries may come between them. */
+  consuming = 0
   #link: Link
   #ledger: Ledger
   #latencies: Histogram
@@ -68,6 +70,7 @@ export class DeliveryScanner {
         this.#stampDue = true
       } else if (type === METHOD) {
         if (view.getUint32(at + 7) === methods.deliver) this.#deliver(input, view, at + 11)
+        else if (view.getUint32(at + 7) === methods.consumeOk) this.consuming++
         else if (!this.#link.unasked(at + 7)) throw new Error('an unexpected method')
       }
       at = next

@@ -42,8 +42,9 @@ async function compare(options: Options): Promise<boolean> {
   const brokers = await open(options)
   try {
     const measured: Measured[] = []
-    for (const scenario of scenarios.filter(({ id }) => options.only.test(id))) {
-      measured.push({ scenario, rounds: await measure(scenario, brokers, options) })
+    for (const scenario of scenarios) {
+      const asked = options.only.test(scenario.id) && options.long === (scenario.long ?? false)
+      if (asked) measured.push({ scenario, rounds: await measure(scenario, brokers, options) })
     }
     const rival = brokers.find(({ name }) => name !== OURS)?.name ?? 'rival'
     console.log(`\n${table(measured, OURS, rival)}\n`)
@@ -89,6 +90,7 @@ async function measure(
   const rounds = new Map(brokers.map(({ name }): [string, TrialResult[]] => [name, []]))
   for (let round = 0; round < options.rounds; round++) {
     for (const broker of brokers) {
+      if (scenario.long && broker.own === null) continue
       if (interrupted) return rounds
       process.stderr.write(`${scenario.id} ${round + 1}/${options.rounds} ${broker.name} … `)
       let result: TrialResult

@@ -15,6 +15,8 @@ export interface Options {
   rounds: number
   seconds: number
   only: RegExp
+  /** Only the scenarios that take long, which restart our broker. */
+  long: boolean
   json: string | null
 }
 
@@ -27,6 +29,7 @@ export const usage = `npm run bench -- [options]
   --only REGEX         only the scenarios whose id matches
   --folder DIR         where the brokers it starts keep their data (the system's temporary folder)
   --memory             start our broker without files
+  --long               what takes minutes and restarts our broker: large backlogs, starts with data
   --startup            time from process start to the first handshake, and memory when idle
   --json FILE          write all figures of all rounds to a file
 `
@@ -44,6 +47,7 @@ export function readOptions(args: string[]): Options | null {
       startup: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
       seconds: { type: 'string', default: '3' },
+      long: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -60,6 +64,7 @@ export function readOptions(args: string[]): Options | null {
     rounds: positive('rounds', values.rounds),
     seconds: positive('seconds', values.seconds),
     only: new RegExp(values.only),
+    long: values.long,
     json: values.json ?? null,
   }
 }

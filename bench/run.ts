@@ -36,7 +36,7 @@ export class Run {
   #address: Address
   #cells = new Int32Array(new SharedArrayBuffer(Cell.count * 4))
   #producers: Thread<ProducerReport>
-  #consumers: Thread<ConsumerReport> | null
+  #consumers: Thread<ConsumerReport> | null = null
   #begunNs = 0
   #measured: StopOrder = { measuredFromNs: 0, measuredToNs: 0 }
   #consumedThen = 0
@@ -45,17 +45,26 @@ export class Run {
   private constructor(address: Address, load: Load) {
     this.load = load
     this.#address = address
-    const task: WorkerTask = { address, load, cells: this.#cells }
-    this.#consumers = load.consumers > 0 ? new Thread('./consumer.js', task) : null
-    this.#producers = new Thread('./producer.js', task)
+    this.#producers = new Thread('./producer.js', this.#task)
   }
 
   /** Declares, connects and consumes; publishing begins with `begin`. */
   static async prepare(address: Address, load: Load): Promise<Run> {
     await declare(address, load)
     const run = new Run(address, load)
-    await Promise.all([run.#producers.ready, run.#consumers?.ready])
+    if (load.consumers > 0) await run.#consume(load)
+    await run.#producers.ready
     return run
+  }
+
+  get #task(): WorkerTask {
+    return { address: this.#address, load: this.load, cells: this.#cells }
+  }
+
+  async #consume(load: Load): Promise<Thread<ConsumerReport>> {
+    this.#consumers = new Thread('./consumer.js', { ...this.#task, load })
+    await this.#consumers.ready
+    return this.#consumers
   }
 
   get published(): number {
@@ -121,11 +130,23 @@ export class Run {
     }
   }
 
-  /** Closes what is open and removes the queues. */
-  async close(): Promise<void> {
+  /** Consumes the backlog that a load without consumers has left; gives what one of `finish` gives. */
+  async drain(producers: ProducerReport): Promise<RunResult> {
+    this.#begunNs = nanoseconds()
+    await this.#consume({ ...this.load, consumers: 1 })
+    return this.finish(producers, true)
+  }
+
+  /** Closes what is open and leaves the queues, with what is in them. */
+  async leave(): Promise<void> {
     this.#producers.post('close')
     await this.#producers.ended
     await this.#consumers?.ended
+  }
+
+  /** Closes what is open and removes the queues. */
+  async close(): Promise<void> {
+    await this.leave()
     await remove(this.#address, this.load)
   }
 

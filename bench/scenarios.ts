@@ -1,5 +1,6 @@
 // What is measured, and what the project promises for it.
 
+import { churn, largeBacklog, startWithMessages, startWithQueues } from './long-trials.js'
 import { backlog, type Figure, fairness, intact, openClose, type Trial, traffic } from './trials.js'
 
 /** A promise about a figure: against the rival's in the same run, against our own in another scenario, or by itself. */
@@ -23,6 +24,8 @@ export interface Scenario {
   title: string
   trial: Trial
   rows: Row[]
+  /** Takes minutes or restarts the broker: only when asked for, and for our own broker. */
+  long?: true
 }
 
 const KIB = 1024
@@ -222,6 +225,66 @@ export const scenarios: Scenario[] = [
         row('ratePercent', '% of its rate', { atLeast: 95 }),
         row('p99Micros', 'p99 µs', { atMost: 50_000 }),
         row('longestPauseMs', 'flooded queue, longest pause ms', { atMost: 100 }),
+      ],
+    }),
+  ),
+  ...[1, 10].map(
+    (millions): Scenario => ({
+      id: `backlog-${millions}m-persistent`,
+      title: `${millions} M × 1 KiB persistent that nobody consumes, then drained`,
+      long: true,
+      trial: largeBacklog(millions * 1_000_000),
+      rows: [
+        rate(),
+        row('publishedPercent', '% of the speed with an empty queue', { atLeast: 60 }),
+        row('drainedPerSecond', 'drained per s'),
+        row('drainedPercent', '% of the speed with an empty queue', { atLeast: 50 }),
+        row('peakMiB', 'peak MiB', { atMost: 512 }),
+        row('rssMiB', 'RSS MiB when full'),
+        row('folderMiB', 'disk MiB when full'),
+        row('longestStepMs', 'longest step ms', { atMost: 10 }),
+        cpu(),
+        disk(),
+      ],
+    }),
+  ),
+  {
+    id: 'start-1m',
+    title: 'start with 1 M × 1 KiB',
+    long: true,
+    trial: startWithMessages(1_000_000),
+    rows: [
+      row('startAfterStopMs', 'ms after a stop', { atMost: 1000 }),
+      row('startAfterKillMs', 'ms after kill -9', { atMost: 3000 }),
+      row('longestStepAtStartMs', 'longest step ms', { atMost: 10 }),
+      row('peakWhileStartingMiB', 'peak MiB'),
+    ],
+  },
+  {
+    id: 'start-10k-queues',
+    title: 'start with 10,000 durable queues',
+    long: true,
+    trial: startWithQueues(10_000),
+    rows: [
+      row('startAfterStopMs', 'ms after a stop', { atMost: 1000 }),
+      row('startAfterKillMs', 'ms after kill -9'),
+      row('longestStepAtStartMs', 'longest step ms', { atMost: 10 }),
+      row('declaredPerSecond', 'declared per s, 100 at a time'),
+    ],
+  },
+  ...[10, 100].map(
+    (millions): Scenario => ({
+      id: `churn-${millions}m`,
+      title: `${millions} M × 1 KiB through a durable queue`,
+      long: true,
+      trial: churn(millions * 1_000_000),
+      rows: [
+        rate(),
+        row('folderMiB', 'disk MiB afterwards', { atMost: 200 }),
+        disk({ atMost: 1.8 * KIB }),
+        row('longestStepMs', 'longest step ms', { atMost: 10 }),
+        row('peakMiB', 'peak MiB'),
+        cpu(),
       ],
     }),
   ),

@@ -35,6 +35,16 @@ export type Figure =
   | 'rssMiB'
   | 'rssBeforeMiB'
   | 'peakMiB'
+  | 'peakWhileStartingMiB'
+  | 'drainedPerSecond'
+  | 'publishedPercent'
+  | 'drainedPercent'
+  | 'longestStepMs'
+  | 'longestStepAtStartMs'
+  | 'declaredPerSecond'
+  | 'startAfterStopMs'
+  | 'startAfterKillMs'
+  | 'folderMiB'
 
 export type Figures = Partial<Record<Figure, number>>
 
@@ -52,7 +62,7 @@ const INTAKE_POLL_MS = 20
 /** A queue that grows no more for so long has all it will have. */
 const INTAKE_IDLE_MS = 5000
 /** After a backlog has been taken in: what was only passing through is given back by then. */
-const SETTLE_MS = 2000
+export const SETTLE_MS = 2000
 
 /** As much as the broker takes, or a fixed rate if the load has one. */
 export function traffic(wanted: Partial<Load>): Trial {
@@ -147,7 +157,7 @@ export function backlog(wanted: Partial<Load> & { messages: number }): Trial {
 }
 
 /** Waits until all published messages stand in the queue, or no more come; gives their number. */
-async function takenIn(broker: Broker, load: Load): Promise<number> {
+export async function takenIn(broker: Broker, load: Load): Promise<number> {
   let ready = -1
   for (let idleMs = 0; ready < load.messages && idleMs < INTAKE_IDLE_MS; idleMs += INTAKE_POLL_MS) {
     const now = await readyMessages(broker.address, load)
@@ -247,7 +257,7 @@ async function throughQueue(link: Link, queue: string, body: Buffer): Promise<st
 }
 
 /** CPU time and memory of the broker over a trial. */
-class Meter {
+export class Meter {
   #pids: readonly number[]
   #before = { broker: 0, written: 0, self: 0, busy: 0, atNs: 0 }
 
