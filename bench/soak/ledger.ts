@@ -16,6 +16,7 @@ export const kinds = [
   'not flagged',
   'torn transactions',
   'damaged',
+  'definitions',
 ] as const
 export type Kind = (typeof kinds)[number]
 

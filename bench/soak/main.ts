@@ -13,6 +13,7 @@ import { nanoseconds, sleep } from '../clock.js'
 import { Link } from '../link.js'
 import { BrokerProcess, type Ending } from './broker-process.js'
 import { Acknowledger, Carrier, type Consumer, type World } from './consumers.js'
+import { Definer } from './definer.js'
 import { kinds, Ledger } from './ledger.js'
 import { type Party, startPublisher } from './publishers.js'
 import { Random } from './random.js'
@@ -57,12 +58,15 @@ class Soak {
   readonly #flows: readonly Flow[] = flows(this.#ledger)
   readonly #world: World
   readonly #powerCut: boolean
+  readonly #definer: Definer
+  #declared = false
   #stopped = false
 
   constructor(broker: BrokerProcess, seed: number, powerCut: boolean) {
     this.#broker = broker
     this.#random = new Random(seed)
     this.#powerCut = powerCut
+    this.#definer = new Definer(broker.address, this.#ledger, this.#random)
     this.#world = {
       address: broker.address,
       ledger: this.#ledger,
@@ -82,8 +86,7 @@ class Soak {
     for (let round = 1; round <= rounds && !this.#stopped; round++) {
       console.log(`round ${String(round).padStart(3)}: ${this.#told(await this.#round())}`)
     }
-    await this.#broker.start()
-    this.#ledger.begin(this.#world.now())
+    await this.#start()
     await this.#drain()
     const { findings, epochs } = this.#ledger
     const sent = this.#flows.reduce((sum, { stream }) => sum + stream.sent, 0)
@@ -95,8 +98,7 @@ class Soak {
     const random = this.#random
     let inVain = 0
     for (; random.oneIn(6); inVain++) await this.#broker.startInVain(random.between(30, 400))
-    const startMs = await this.#broker.start()
-    this.#ledger.begin(this.#world.now())
+    const startMs = await this.#start()
     const drained = random.oneIn(3)
     if (drained) await this.#drain()
     const ending = random.oneIn(8) ? 'stop' : this.#powerCut ? 'power cut' : 'kill -9'
@@ -105,16 +107,25 @@ class Soak {
     return { startMs, drained, inVain, ending, loadMs }
   }
 
+  /** Starts the broker and sees that all definitions are there. */
+  async #start(): Promise<number> {
+    const startMs = await this.#broker.start()
+    this.#ledger.begin(this.#world.now())
+    const link = await Link.open(this.#world.address)
+    if (!this.#declared) await declare(link)
+    this.#declared = true
+    await link.close()
+    await this.#definer.check()
+    return startMs
+  }
+
   /** Publishers and consumers, until the broker is ended. */
   async #load(forMs: number, ending: Ending): Promise<void> {
-    const link = await Link.open(this.#world.address)
-    await declare(link)
-    await link.close()
     const consumers = await this.#consumers(queue => queue !== 'slow' || this.#random.oneIn(3))
     const publishers = await Promise.all(
       this.#flows.map(flow => startPublisher(this.#world.address, flow, this.#random)),
     )
-    const parties: Party[] = [...consumers.values(), ...publishers]
+    const parties: Party[] = [...consumers.values(), ...publishers, await this.#definer.start()]
     await sleep(forMs / 2)
     if (this.#random.oneIn(2)) await this.#replaceOne(consumers, parties)
     await sleep(forMs / 2)
@@ -152,7 +163,6 @@ class Soak {
   /** Consumes all there is; what is owed and does not come is lost. */
   async #drain(): Promise<void> {
     const link = await Link.open(this.#world.address)
-    await declare(link)
     const consumers = [...(await this.#consumers(() => true)).values()]
     for (const consumer of consumers) consumer.draining = true
     let quietMs = 0
