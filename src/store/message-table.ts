@@ -64,6 +64,8 @@ export class MessageTable extends Slots {
   readonly #longHeads = new Map<number, number>()
   readonly #cursor = new Message()
   scratch: ScratchOwner | null = null
+  /** Bytes of contents that are not messages yet, being half received; who receives them counts. */
+  intakeBytes = 0
 
   /** Where `locate` found the message: `bytes[start..end)`, and the parts of a large body. */
   bytes: Buffer = nothing
@@ -431,7 +433,7 @@ export class MessageTable extends Slots {
   #standsAt(chunk: Chunk, at: number): boolean {
     const slot = chunk.words[at] as number
     return (
-      this.wordIfAny(slot, wordReferences) >= oneReference &&
+      this.holds(slot) &&
       this.word(slot, wordChunk) === chunk.number &&
       this.word(slot, wordOffset) === (at + headWords) << 2
     )

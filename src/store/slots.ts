@@ -76,9 +76,14 @@ export class Slots {
     words[at] = (words[at] as number) + oneReference
   }
 
-  /** How many queues and deliveries refer to it; 0 if there is no such message. */
+  /** How many queues and deliveries refer to it. */
   references(slot: number): number {
     return Math.floor(this.word(slot, wordReferences) / oneReference)
+  }
+
+  /** There is a message in this slot. */
+  holds(slot: number): boolean {
+    return this.wordIfAny(slot, wordReferences) >= oneReference
   }
 
   /** The number it was given: its place in the order of messages. */

@@ -33,13 +33,13 @@ export class ChunkPool {
     this.taken--
   }
 
-  /** Bytes that nobody uses. */
-  get idleBytes(): number {
-    return this.#idle.length * chunkBytes
+  /** Bytes of the chunks in use. */
+  get takenBytes(): number {
+    return this.taken * chunkBytes
   }
 
-  /** Bytes held, in use or idle. */
-  get bytes(): number {
-    return (this.taken + this.#idle.length) * chunkBytes
+  /** Bytes of the chunks that nobody uses. */
+  get idleBytes(): number {
+    return this.#idle.length * chunkBytes
   }
 }

@@ -1,0 +1,273 @@
+/**
+ * Keeps contents in memory within their share, by sending chunks out whose contents all have a
+ * place on the disk, and has them read again for who needs them. Of the cold chunks (chunks.ts)
+ * the newest leave first: the beginning of a backlog, where its delivery begins, stays longest.
+ * Then the oldest hot ones leave: what was not needed for longest. Contents that the log does not
+ * keep are written to the scratch file, chunk by chunk, and only then.
+ */
+import type { Clock } from '../platform/clock.js'
+import type { Logger } from '../platform/log.js'
+import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
+import type { Chunk } from './chunks.js'
+import { Eviction, type MessageTable, scratchBase } from './message-table.js'
+import type { Scratch } from './scratch.js'
+
+/** What contents keep, however little memory there is. */
+const defaultLeastBytes = 16 * 1024 * 1024
+
+/** Time for sending chunks out in one turn. */
+const stepMs = 2
+
+/** After looking in vain it looks again after so many times as long as that took. */
+const patience = 10
+const leastPauseMs = 5
+
+/** A content that cannot be read is tried again so often, each time after a pause. */
+const attempts = 3
+const pauseMs = 1000
+
+/** Where contents of logged messages can be read: the log. Answers with `loaded` or `unreadable`. */
+export interface ContentSource {
+  read(segment: number, offset: number, tag: number): void
+}
+
+/** Who asked for contents. */
+export interface ContentReader {
+  /** One that was asked for is in memory now, or lost, or nobody's. */
+  contentCame(): void
+}
+
+/** A request that waits for its answer. */
+interface Request {
+  slot: number
+  number: number
+  segment: number
+  offset: number
+  failures: number
+  reader: ContentReader | null
+}
+
+export class Paging implements TurnParty {
+  readonly #messages: MessageTable
+  readonly #turn: Turn
+  readonly #clock: Clock
+  readonly #logger: Logger
+  /** Where contents of logged messages are. */
+  log: ContentSource | null = null
+  #scratch: Scratch | null = null
+  /** Contents and all the rest should take no more bytes than this. */
+  limit = Number.POSITIVE_INFINITY
+  /** Contents have at least these, whatever the rest takes. */
+  leastBytes = defaultLeastBytes
+  /** Bytes which the rest takes. */
+  otherBytes: () => number = () => 0
+  readonly #requests: Request[] = []
+  readonly #idle: number[] = []
+  /** Messages whose contents cannot be read: slot and number. */
+  readonly #lost = new Map<number, number>()
+  #waitsForTurn = false
+  #notBefore = Number.NEGATIVE_INFINITY
+  #writing = false
+  #scratchFailed = false
+  /** What cancels the attempts that wait. */
+  readonly #retries = new Set<() => void>()
+
+  constructor(messages: MessageTable, turn: Turn, clock: Clock, logger: Logger) {
+    this.#messages = messages
+    this.#turn = turn
+    this.#clock = clock
+    this.#logger = logger
+    messages.chunks.exceeded = () => this.#schedule()
+  }
+
+  /** From now on transient contents may leave memory too. */
+  set scratch(scratch: Scratch) {
+    this.#scratch = scratch
+    this.#messages.scratch = scratch
+  }
+
+  /** Sees how much memory there is; to be called now and then. */
+  look(): void {
+    if (this.#exceeds()) this.#schedule()
+  }
+
+  close(): void {
+    for (const cancel of this.#retries) cancel()
+    this.#retries.clear()
+  }
+
+  /** Asks for the content of a message that is not in memory; `reader` hears when it is. */
+  ask(slot: number, reader: ContentReader): void {
+    let tag = this.#idle.pop()
+    if (tag === undefined) {
+      tag = this.#requests.length
+      this.#requests.push({ slot: 0, number: 0, segment: 0, offset: 0, failures: 0, reader })
+    }
+    const request = this.#requests[tag] as Request
+    request.slot = slot
+    request.number = this.#messages.number(slot)
+    request.failures = 0
+    request.reader = reader
+    this.#read(request, tag)
+  }
+
+  /** The content of a message cannot be had any more. */
+  isLost(slot: number): boolean {
+    const number = this.#lost.get(slot)
+    if (number === undefined) return false
+    if (number === this.#messages.number(slot)) return true
+    this.#lost.delete(slot)
+    return false
+  }
+
+  /** Of the log and the scratch file: content that was asked for. */
+  loaded(tag: number, bytes: Buffer, start: number, end: number): void {
+    const request = this.#requests[tag] as Request
+    if (this.#isWanted(request)) {
+      if (end - start !== this.#messages.size(request.slot)) {
+        this.#failed(request, tag, new Error(`it has ${end - start} bytes`))
+        return
+      }
+      this.#messages.load(request.slot, bytes, start, end)
+    }
+    this.#answer(request, tag)
+  }
+
+  /** Of the log and the scratch file: content that was asked for and cannot be had there. */
+  unreadable(tag: number, error: Error): void {
+    const request = this.#requests[tag] as Request
+    const { segment, offset, slot } = request
+    if (!this.#isWanted(request)) this.#answer(request, tag)
+    else if (this.#messages.segment(slot) !== segment || this.#messages.offset(slot) !== offset)
+      this.#read(request, tag)
+    else this.#failed(request, tag, error)
+  }
+
+  /** Sends out what exceeds the share. */
+  endTurn(): void {
+    this.#waitsForTurn = false
+    const { chunks } = this.#messages
+    const begun = this.#clock.monotonicMs()
+    if (!this.#exceeds() || begun < this.#notBefore) return
+    const before = chunks.bytes
+    for (let chunk = chunks.cold.newest; chunk !== null; ) {
+      const { older } = chunk
+      if (!this.#sendOut(chunk, begun)) return
+      chunk = older
+    }
+    for (let chunk = chunks.hot.oldest; chunk !== null; ) {
+      const { newer } = chunk
+      if (!this.#sendOut(chunk, begun)) return
+      chunk = newer
+    }
+    if (chunks.bytes < before) return
+    const now = this.#clock.monotonicMs()
+    this.#notBefore = now + Math.max(leastPauseMs, patience * (now - begun))
+  }
+
+  /** Whether there is more in memory than its share, as that is now. */
+  #exceeds(): boolean {
+    const { chunks } = this.#messages
+    chunks.share = Math.max(this.leastBytes, this.limit - this.otherBytes())
+    return chunks.bytes > chunks.share
+  }
+
+  /** Sends a chunk out, or to the scratch file, if that can be. False: no more for now. */
+  #sendOut(chunk: Chunk, begun: number): boolean {
+    const { chunks } = this.#messages
+    if (chunks.bytes <= chunks.share) return false
+    if (this.#clock.monotonicMs() > begun + stepMs) {
+      this.#schedule()
+      return false
+    }
+    if (chunk.writing || chunks.filling(chunk)) return true
+    const result = this.#messages.evict(chunk)
+    if (result === Eviction.transient && this.#scratch !== null && !this.#writing)
+      void this.#writeOut(chunk, this.#scratch)
+    return true
+  }
+
+  async #writeOut(chunk: Chunk, scratch: Scratch): Promise<void> {
+    this.#writing = true
+    chunk.writing = true
+    const parts = chunk.pooled
+      ? [chunk.bytes.subarray(0, chunk.filled)]
+      : [chunk.bytes, ...(chunk.parts ?? [])]
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    try {
+      await scratch.write(parts, bytes, (segment, base) =>
+        this.#messages.placeScratched(chunk, segment, base),
+      )
+      this.#scratchFailed = false
+      chunk.writing = false
+      this.#writing = false
+      if (chunk.number >= 0) this.#messages.evict(chunk)
+      this.#notBefore = Number.NEGATIVE_INFINITY
+      this.look()
+    } catch (error) {
+      chunk.writing = false
+      if (!this.#scratchFailed)
+        this.#logger.warn({ err: error }, 'transient messages cannot leave memory: scratch file')
+      this.#scratchFailed = true
+      this.#afterPause(() => {
+        this.#writing = false
+        this.look()
+      })
+    }
+  }
+
+  #schedule(): void {
+    if (this.#waitsForTurn) return
+    this.#waitsForTurn = true
+    this.#turn.add(Stage.read, this)
+  }
+
+  #read(request: Request, tag: number): void {
+    const { slot } = request
+    const segment = this.#messages.segment(slot)
+    const offset = this.#messages.offset(slot)
+    request.segment = segment
+    request.offset = offset
+    if (segment >= scratchBase)
+      (this.#scratch as Scratch).read(segment, offset, this.#messages.size(slot), tag)
+    else (this.log as ContentSource).read(segment, offset, tag)
+  }
+
+  /** Somebody still holds the message, and its content is not in memory. */
+  #isWanted({ slot, number }: Request): boolean {
+    const messages = this.#messages
+    return messages.holds(slot) && messages.number(slot) === number && !messages.inMemory(slot)
+  }
+
+  #failed(request: Request, tag: number, error: Error): void {
+    if (++request.failures < attempts) {
+      this.#afterPause(() => {
+        if (this.#isWanted(request)) this.#read(request, tag)
+        else this.#answer(request, tag)
+      })
+      return
+    }
+    const { slot, number, segment, offset } = request
+    this.#logger.error(
+      { err: error, message: number, segment, offset },
+      'the content of a message cannot be read and is lost',
+    )
+    this.#lost.set(slot, number)
+    this.#answer(request, tag)
+  }
+
+  #afterPause(task: () => void): void {
+    const cancel = this.#clock.after(pauseMs, () => {
+      this.#retries.delete(cancel)
+      task()
+    })
+    this.#retries.add(cancel)
+  }
+
+  #answer(request: Request, tag: number): void {
+    const reader = request.reader as ContentReader
+    request.reader = null
+    this.#idle.push(tag)
+    reader.contentCame()
+  }
+}
