@@ -20,9 +20,11 @@ import {
 const noLimit = Number.POSITIVE_INFINITY
 const plain = { exchange: 'e', routingKey: 'k', properties: Buffer.alloc(2) }
 
+const memory = { intakeBytes: 0 }
+
 /** A content that has got its publish and its header. */
 function begun(given: { exchange: string; routingKey: string; properties: Buffer }, size: number) {
-  const content = new Content()
+  const content = new Content(memory)
   const publish = Buffer.concat([
     addressOf({ ...given, body: plain.properties }),
     Buffer.of(0, 0xce),
@@ -192,9 +194,27 @@ const refusals: readonly [why: string, payload: string, text: string][] = [
 
 t.test('a bad content header is refused with its text', async t => {
   for (const [why, payload, message] of refusals) {
-    const content = new Content()
+    const content = new Content(memory)
     t.throws(() => content.header(shown(Buffer.from(payload, 'hex')), noLimit), { message }, why)
   }
   const largest = Buffer.from('003c00000000000020000000' + '0000', 'hex')
   t.doesNotThrow(() => begun(plain, 1).header(shown(largest), noLimit))
+})
+
+t.test('what a half-received content takes is counted until it is whole or forgotten', async t => {
+  for (const size of [10_000, 300_000]) {
+    const before = memory.intakeBytes
+    const content = begun(plain, size)
+    const half = Buffer.alloc(size / 2)
+    content.body(half, 0, half.length)
+    t.ok(memory.intakeBytes - before >= size / 2)
+    t.ok(memory.intakeBytes - before <= 3 * size + 8192)
+    content.body(half, 0, half.length)
+    content.take(new Message())
+    t.equal(memory.intakeBytes, before)
+    const other = begun(plain, size)
+    other.body(half, 0, half.length)
+    other.drop()
+    t.equal(memory.intakeBytes, before)
+  }
 })

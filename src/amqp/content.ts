@@ -28,7 +28,15 @@ const slack = 8
 const nothing = Buffer.alloc(0)
 const classBasic = 60
 
+/** Where it is counted what half-received contents take. */
+export interface IntakeMemory {
+  intakeBytes: number
+}
+
 export class Content {
+  readonly #memory: IntakeMemory
+  /** Bytes it takes, of which `#memory` knows. */
+  #held = 0
   /** Bytes of the body still to come; 0 once the message is complete. */
   bodyLeft = 0
   /** The body announced is larger than allowed: it is read and thrown away. */
@@ -42,9 +50,14 @@ export class Content {
   #partAt = 0
   #received = 0
 
+  constructor(memory: IntakeMemory) {
+    this.#memory = memory
+  }
+
   /** A publish came: its exchange, routing key, bits and end octet stand at `bytes[start..end)`. */
   begin(bytes: Buffer, start: number, end: number): void {
     this.#bytes = Buffer.allocUnsafe(end - start + 256)
+    this.#holds(this.#bytes.length)
     this.#at = bytes.copy(this.#bytes, 0, start, end)
     this.#parts = null
     this.#received = 0
@@ -117,6 +130,12 @@ export class Content {
     this.#bytes = nothing
     this.#at = 0
     this.#parts = null
+    this.#holds(0)
+  }
+
+  #holds(bytes: number): void {
+    this.#memory.intakeBytes += bytes - this.#held
+    this.#held = bytes
   }
 
   #frameHead(type: number, size: number): void {
@@ -134,6 +153,7 @@ export class Content {
     const capacity = Math.max(needed, Math.min(whole, allowance(needed)))
     const larger = Buffer.allocUnsafe(capacity)
     this.#bytes.copy(larger, 0, 0, this.#at)
+    this.#holds(this.#held + capacity - this.#bytes.length)
     this.#bytes = larger
   }
 
@@ -152,6 +172,7 @@ export class Content {
           ),
         )
         parts.push(part)
+        this.#holds(this.#held + part.length)
         this.#partAt = 0
       }
       const taken = bytes.copy(part, this.#partAt, at, end)

@@ -56,13 +56,14 @@ export class Publisher {
   readonly #channel: Channel
   readonly #vhost: Vhost
   readonly #arrival: Arrival
-  readonly #content = new Content()
+  readonly #content: Content
   #mandatory = false
   #route: Route | null = null
 
   constructor(channel: Channel, vhost: Vhost) {
     this.#channel = channel
     this.#vhost = vhost
+    this.#content = new Content(vhost.messages)
     this.#arrival = vhost.arrival
   }
 

@@ -4,6 +4,7 @@ import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { MessageTable } from '../store/message-table.js'
+import { Paging } from '../store/paging.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Alarms } from './alarms.js'
 import type { Command } from './command.js'
@@ -41,6 +42,8 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly storage: Storage | null
   readonly chunks = new ChunkPool()
   readonly messages = new MessageTable(this.chunks)
+  readonly paging: Paging
+  readonly pages = new ReadyPages()
   readonly alarms = new Alarms()
   readonly users: Users
   readonly deadlines: Deadlines
@@ -59,9 +62,10 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.deadlines = new Deadlines(world.clock, error =>
       world.log.error({ err: error }, 'a deadline could not be carried out'),
     )
-    const { turn, clock, random } = world
-    const { messages, deadlines, definitions } = this
-    const pages = new ReadyPages()
+    const { turn, clock, random, log } = world
+    this.paging = new Paging(this.messages, turn, clock, log)
+    this.paging.otherBytes = () => this.memoryBytes - this.messages.chunkBytes
+    const { messages, pages, deadlines, definitions } = this
     const numbers = new OrderNumbers()
     this.#shared = { messages, numbers, pages, turn, clock, random, deadlines, definitions }
     if (storage === null) this.#begin()
@@ -71,6 +75,13 @@ export class Broker implements TurnParty, DefinitionsHost {
   /** A vhost by name; the empty name means `/`. */
   vhost(name: string): Vhost | undefined {
     return this.#vhosts.get(name === '' ? '/' : name)
+  }
+
+  /** Bytes outside of the heap in which something stands: messages, queues, what comes in and goes out. */
+  get memoryBytes(): number {
+    const { chunks, messages, pages } = this
+    const { intakeBytes, slotBytes } = messages
+    return chunks.takenBytes + messages.chunks.ownBytes + intakeBytes + slotBytes + pages.bytes
   }
 
   /** Reads what is kept; resolves when clients may come. */
@@ -86,6 +97,7 @@ export class Broker implements TurnParty, DefinitionsHost {
   async close(): Promise<void> {
     this.#cancelCompaction()
     this.deadlines.close()
+    this.paging.close()
     await this.definitions.close()
   }
 
@@ -114,6 +126,7 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly #lookAtMemory = () => {
     this.#cancelCompaction = this.world.clock.after(compactionMs, this.#lookAtMemory)
     if (this.messages.wantsCompaction) this.world.turn.add(Stage.deliver, this)
+    this.paging.look()
   }
 
   /** Sets up what a broker begins with. */

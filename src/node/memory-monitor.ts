@@ -40,11 +40,11 @@ export class MemoryMonitor {
   }
 
   readonly #look = () => {
-    const { alarms, chunks, world } = this.#broker
+    const { alarms, memoryBytes, world } = this.#broker
     this.#cancel = world.clock.after(intervalMs, this.#look)
-    const { heapUsed, external } = process.memoryUsage()
-    // Idle chunks stand ready for use: they are no reason to refuse any.
-    const used = heapUsed + external - chunks.idleBytes
+    const { heapUsed } = process.memoryUsage()
+    // Not all that the process holds outside of the heap: some of it only waits to be collected.
+    const used = heapUsed + memoryBytes
     const low = used > this.#limit || heapUsed > this.#heapLimit
     if (low === alarms.has('memory')) return
     if (low) {

@@ -22,15 +22,27 @@ interface Page {
 /** Pages that no queue uses at the moment, shared by all queues of a broker. */
 export class ReadyPages {
   readonly #idle: Page[] = []
+  /** Bytes of the large pages in use. */
+  bytes = 0
 
   take(size: number): Page {
+    if (size === largePage) this.bytes += 4 * size
     const idle = size === largePage ? this.#idle.pop() : undefined
     return idle ?? { slots: new Int32Array(size), deadlines: null }
   }
 
+  /** Gives a page of a message with a deadline room for deadlines. */
+  addDeadlines(page: Page): void {
+    const size = page.slots.length
+    if (size === largePage) this.bytes += 8 * size
+    page.deadlines = new Float64Array(size)
+  }
+
   give(page: Page): void {
+    const size = page.slots.length
+    if (size === largePage) this.bytes -= (page.deadlines === null ? 4 : 12) * size
     page.deadlines = null
-    if (page.slots.length === largePage && this.#idle.length < pagesKept) this.#idle.push(page)
+    if (size === largePage && this.#idle.length < pagesKept) this.#idle.push(page)
   }
 }
 
@@ -69,7 +81,7 @@ export class Ready {
       this.#next = 0
     }
     page.slots[this.#next] = slot
-    if (deadline !== 0) page.deadlines ??= new Float64Array(page.slots.length)
+    if (deadline !== 0 && page.deadlines === null) this.#pool.addDeadlines(page)
     if (page.deadlines !== null) page.deadlines[this.#next] = deadline
     this.#next++
     this.#fresh++
