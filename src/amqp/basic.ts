@@ -70,11 +70,11 @@ export const basicHandlers: Handlers = {
 
   'basic.get': (channel, { queue: name, noAck }) => {
     const queue = channel.queue(name)
-    const found = queue.get(noAck, (message, slot, deadline, returns) => {
+    const found = queue.get(noAck, (message, slot, redelivered, deadline, returns) => {
       const tag = ++channel.lastDeliveryTag
       if (!noAck) channel.unacked.push(tag, slot, new GetSource(queue), deadline, returns)
       const { writer, number, frameMax } = channel
-      writeGetOk(writer, number, frameMax, tag, returns > 0, queue.readyCount, message)
+      writeGetOk(writer, number, frameMax, tag, redelivered, queue.readyCount, message)
     })
     if (!found) channel.send('basic.get-empty', {})
   },

@@ -1,8 +1,10 @@
 /**
- * What resource alarms do to a connection: from its first publish during one, nothing more is
- * read from it until the last is cleared, and a client that knows how is told so.
+ * Why a connection that publishes is made to wait. From its first publish during a resource alarm
+ * nothing more is read from it until the last is cleared, and a client that knows how is told so.
+ * While the log has more to write than it should, it waits without being told.
  */
 import type { AlarmListener, Alarms } from '../broker/alarms.js'
+import type { Journal, LogWaiter } from '../broker/journal.js'
 import { type Intake, Pause } from './intake.js'
 
 /** The client's side of it. */
@@ -12,22 +14,29 @@ export interface Blocked {
   send(channel: 0, name: 'connection.unblocked', args: Record<string, never>): void
 }
 
-export class Blocking implements AlarmListener {
+export class Blocking implements AlarmListener, LogWaiter {
   readonly #alarms: Alarms
+  readonly #journal: Journal
   readonly #intake: Intake
   readonly #client: Blocked
   /** connection.blocked has been sent. */
   #blocked = false
 
-  constructor(alarms: Alarms, intake: Intake, client: Blocked) {
+  constructor(alarms: Alarms, journal: Journal, intake: Intake, client: Blocked) {
     this.#alarms = alarms
+    this.#journal = journal
     this.#intake = intake
     this.#client = client
     alarms.listeners.add(this)
   }
 
-  /** A publish came while an alarm is set. */
+  /** A publish came while an alarm is set, or the log is behind. */
   block(): void {
+    if (this.#journal.congested && !this.#intake.pausedFor(Pause.log)) {
+      this.#intake.pause(Pause.log)
+      this.#journal.wait(this)
+    }
+    if (!this.#alarms.active) return
     this.#intake.pause(Pause.alarm)
     if (this.#blocked) return
     this.#blocked = true
@@ -40,6 +49,16 @@ export class Blocking implements AlarmListener {
     this.#blocked = false
     if (this.#client.can('connection.blocked')) this.#client.send(0, 'connection.unblocked', {})
     this.#intake.resume(Pause.alarm)
+  }
+
+  durable(): boolean {
+    if (this.#journal.congested) return true
+    this.#intake.resume(Pause.log)
+    return false
+  }
+
+  failed(): boolean {
+    return this.durable()
   }
 
   /** The connection ends: alarms are nothing to it any more. */

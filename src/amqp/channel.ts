@@ -221,7 +221,7 @@ export class Channel implements TurnParty {
   selectConfirms(): void {
     if (this.transaction !== null)
       throw new AmqpError('PRECONDITION_FAILED', 'cannot switch from tx to confirm mode')
-    this.confirms ??= new Confirms(this.vhost.turn, this.writer, this.number)
+    this.confirms ??= new Confirms(this.vhost.turn, this.vhost.journal, this.writer, this.number)
   }
 
   selectTransaction(): Transaction {
@@ -296,9 +296,10 @@ export class Channel implements TurnParty {
     ;(handler as (channel: Channel, args: unknown) => void)(this, method.args)
   }
 
-  /** During an alarm nothing more is taken from who publishes, not even the rest of a message. */
+  /** During an alarm, or while the log is behind, nothing more is taken from who publishes, not even the rest of a message. */
   #mindAlarms(): void {
-    if (this.connection.alarms.active) this.connection.blockPublisher()
+    if (this.connection.alarms.active || this.vhost.journal.congested)
+      this.connection.blockPublisher()
   }
 
   /** After our close only the client's close and close-ok count. */

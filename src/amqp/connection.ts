@@ -93,7 +93,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     const name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
     this.writer = new FrameWriter(broker.chunks, broker.world.turn, socket, this)
     this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
-    this.#blocking = new Blocking(broker.alarms, this.#intake, this)
+    this.#blocking = new Blocking(broker.alarms, broker.journal, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
     this.#log = new ConnectionLog(broker.world.log, name, this.#handshake)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
@@ -132,7 +132,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   get notReading(): boolean {
-    return this.#intake.pausedFor(Pause.turn | Pause.alarm | Pause.work)
+    return this.#intake.pausedFor(Pause.turn | Pause.alarm | Pause.log | Pause.work)
   }
 
   get waitsForReader(): boolean {
@@ -249,7 +249,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#socket.destroy()
   }
 
-  /** A publish came while an alarm is set: nothing more is read until it is cleared. */
+  /** A publish came while an alarm is set or the log is behind: nothing more is read until that is over. */
   blockPublisher(): void {
     if (this.#state === 'running') this.#blocking.block()
   }
@@ -291,7 +291,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
       if (late) this.#intake.pause(Pause.turn)
       const flooded = this.writer.unsentBytes > unsentMax
       if (flooded) this.#intake.pause(Pause.output)
-      if (late || flooded || this.#intake.pausedFor(Pause.alarm | Pause.work)) {
+      if (late || flooded || this.#intake.pausedFor(Pause.alarm | Pause.log | Pause.work)) {
         this.#held = Buffer.from(parser.chunk.subarray(parser.at, parser.limit))
         return
       }
@@ -438,7 +438,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#state = 'refused'
     this.writer.write(closeFrame(0, error, methodId))
     this.#lingerThenDestroy(error.reply === 'CONNECTION_FORCED' ? this.#patienceMs : lingerMs)
-    this.#intake.resume(Pause.alarm)
+    this.#intake.resume(Pause.alarm | Pause.log)
   }
 
   /** Says nothing more and ends after a while, as RabbitMQ does with refused logins. */

@@ -1,13 +1,13 @@
 /**
  * When a connection is read from. It is not while any reason stands against it: it has had its
- * share of the turn, it publishes during an alarm, it does not read what we send, or what it asked
- * for takes several turns.
+ * share of the turn, it publishes during an alarm or faster than the log is written, it does not
+ * read what we send, or what it asked for takes several turns.
  */
 import type { Socket } from '../platform/sockets.js'
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
 
 /** Why a connection is not read from: bits. */
-export const Pause = { turn: 1, alarm: 2, output: 4, work: 8 } as const
+export const Pause = { turn: 1, alarm: 2, output: 4, work: 8, log: 16 } as const
 
 export class Intake implements TurnParty {
   /** Bytes received since the connection opened. */

@@ -207,7 +207,7 @@ export class Publisher {
     if (outcome === Outcome.unroutable && mandatory)
       writeReturn(writer, number, frameMax, noRoute, this.#arrival.message)
     const refused = (outcome & Outcome.refused) !== 0
-    if (confirms !== null) confirms.add(refused)
+    if (confirms !== null) confirms.add(refused, this.#arrival.loggedAs)
     return !refused
   }
 

@@ -2,6 +2,7 @@
  * A channel in transaction mode (tx.*): publishes and settlements wait for the commit. Messages
  * are routed when they are published, and enqueued, returned and counted when it comes.
  */
+import type { LogWaiter } from '../broker/journal.js'
 import type { Queue } from '../broker/queues/queue.js'
 import type { Route } from '../broker/router.js'
 import { Mark } from '../store/message-table.js'
@@ -51,21 +52,36 @@ export class Transaction {
     const publishes = this.#publishes
     this.#publishes = []
     const { unacked, vhost } = this.#channel
-    const { clock } = vhost
+    const { clock, journal } = vhost
     let at = 0
     let complete = true
+    let awaited = 0
+    const logged: number[] = []
+    const work = (most: number) => {
+      const deadline = clock.monotonicMs() + publishMs
+      for (const end = at + most / publishCost; at < publishes.length; at++) {
+        if (at >= end || clock.monotonicMs() > deadline) return false
+        if (!this.#publish(publishes[at] as HeldPublish)) complete = false
+        const { loggedAs } = vhost.arrival
+        if (loggedAs > 0) logged.push(loggedAs)
+      }
+      return unacked.commit(most)
+    }
+    journal.beginTransaction()
     this.#channel.carryOut(
       most => {
-        const deadline = clock.monotonicMs() + publishMs
-        for (const end = at + most / publishCost; at < publishes.length; at++) {
-          if (at >= end || clock.monotonicMs() > deadline) return false
-          if (!this.#publish(publishes[at] as HeldPublish)) complete = false
+        let done = true
+        try {
+          done = work(most)
+        } finally {
+          if (done) awaited = journal.endTransaction()
         }
-        return unacked.commit(most)
+        return done
       },
       () => {
-        if (!complete) throw new AmqpError('PRECONDITION_FAILED', 'partial tx completion')
-        answer()
+        if (!complete) throw partial()
+        if (awaited <= journal.durableUpTo) answer()
+        else journal.wait(new Commit(this.#channel, awaited, logged, answer))
       },
     )
   }
@@ -86,4 +102,42 @@ export class Transaction {
     const outcome = vhost.publishRouted(route, queues, arrival)
     return publisher.conclude(outcome, mandatory && open)
   }
+}
+
+/** A commit that waits for the log; meanwhile its connection is not read from. */
+class Commit implements LogWaiter {
+  readonly #channel: Channel
+  readonly #awaited: number
+  readonly #logged: readonly number[]
+  readonly #answer: () => void
+
+  constructor(channel: Channel, awaited: number, logged: readonly number[], answer: () => void) {
+    this.#channel = channel
+    this.#awaited = awaited
+    this.#logged = logged
+    this.#answer = answer
+    channel.connection.work(true)
+  }
+
+  durable(): boolean {
+    const { vhost, connection, open } = this.#channel
+    if (vhost.journal.durableUpTo < this.#awaited) return true
+    if (open) this.#answer()
+    connection.work(false)
+    return false
+  }
+
+  failed(from: number, refused: Set<number>): boolean {
+    if (this.#awaited < from) return true
+    for (const number of this.#logged) if (number >= from) refused.add(number)
+    const { connection, open } = this.#channel
+    if (open) connection.workFailed(partial(), this.#channel)
+    connection.work(false)
+    return false
+  }
+}
+
+/** RabbitMQ's answer to a commit of which not everything was done. */
+function partial(): AmqpError {
+  return new AmqpError('PRECONDITION_FAILED', 'partial tx completion')
 }

@@ -1,11 +1,11 @@
 /** Resource alarms: while any is set, connections that publish are not read from. */
 
-/** What sets an alarm: memory or disk running low, or a log that cannot be written. */
-export type Cause = 'memory' | 'disk' | 'log'
+/** What sets an alarm: memory or disk running low, or one of the logs that cannot be written. */
+export type Cause = 'memory' | 'disk' | 'log' | 'definitions'
 
 /** The words of RabbitMQ's connection.blocked, in its order; it knows two, so a log that fails is one of them. */
 const resources: readonly (readonly [word: string, causes: readonly Cause[]])[] = [
-  ['disk', ['disk', 'log']],
+  ['disk', ['disk', 'log', 'definitions']],
   ['memory', ['memory']],
 ]
 

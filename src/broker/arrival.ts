@@ -6,7 +6,7 @@
 
 import { Mark, type MessageTable } from '../store/message-table.js'
 import { Message } from '../wire/message.js'
-import type { OrderNumbers } from './order-numbers.js'
+import type { Journal } from './journal.js'
 import { dropBcc } from './sender-selected.js'
 
 export class Arrival {
@@ -17,17 +17,21 @@ export class Arrival {
   expirationMs = -1
   /** The bytes are in memory that nobody else changes, so a large message need not be copied. */
   ownsBytes = false
+  /** Its number, once it is kept. */
+  number = 0
+  /** Its number if it was logged: then it is safe when the log is durable so far. Else 0. */
+  loggedAs = 0
 
   readonly #messages: MessageTable
-  readonly #numbers: OrderNumbers
+  readonly #journal: Journal
   #slot = -1
   #held = false
   /** The message with its BCC header, where it has one: what is kept, while `message` is what is shown. */
   #original: Message | null = null
 
-  constructor(messages: MessageTable, numbers: OrderNumbers) {
+  constructor(messages: MessageTable, journal: Journal) {
     this.#messages = messages
-    this.#numbers = numbers
+    this.#journal = journal
   }
 
   /** Starts with a message that `message` points at. */
@@ -35,8 +39,14 @@ export class Arrival {
     this.marks = marks
     this.expirationMs = expirationMs
     this.ownsBytes = ownsBytes
+    this.loggedAs = 0
     this.#slot = -1
     this.#original = null
+  }
+
+  /** Where it is kept; -1: nowhere so far. */
+  get slot(): number {
+    return this.#slot
   }
 
   /** From now on the message is shown without its BCC header, but kept with it: its dead letters go there too. */
@@ -60,7 +70,8 @@ export class Arrival {
       return this.#slot
     }
     const { bytes, start, end, parts } = this.whole
-    const number = this.#numbers.take()
+    const number = this.#journal.takeNumber()
+    this.number = number
     this.#slot =
       parts === null || !this.ownsBytes
         ? this.#messages.add(bytes, start, end, this.marks, number)

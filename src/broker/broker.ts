@@ -3,15 +3,20 @@ import { join } from 'node:path'
 import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
+import { FileLog } from '../store/file-log.js'
+import type { Log } from '../store/log.js'
 import { MessageTable } from '../store/message-table.js'
 import { Paging } from '../store/paging.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Alarms } from './alarms.js'
 import type { Command } from './command.js'
+import { ContentLoader } from './content-loader.js'
 import { Deadlines } from './deadlines.js'
 import { Definitions, type DefinitionsHost } from './definitions.js'
-import { OrderNumbers } from './order-numbers.js'
+import { Journal } from './journal.js'
+import type { Queue } from './queues/queue.js'
 import { ReadyPages } from './queues/ready.js'
+import { Replay } from './replay.js'
 import { type UserSettings, Users } from './users.js'
 import { type Shared, Vhost } from './vhost.js'
 
@@ -51,6 +56,7 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly #settings: BrokerSettings
   readonly #shared: Shared
   readonly #vhosts = new Map<string, Vhost>()
+  readonly journal: Journal
   #cancelCompaction: () => void
 
   constructor(settings: BrokerSettings, world: World, storage: Storage | null = null) {
@@ -65,9 +71,9 @@ export class Broker implements TurnParty, DefinitionsHost {
     const { turn, clock, random, log } = world
     this.paging = new Paging(this.messages, turn, clock, log)
     this.paging.otherBytes = () => this.memoryBytes - this.messages.chunkBytes
-    const { messages, pages, deadlines, definitions } = this
-    const numbers = new OrderNumbers()
-    this.#shared = { messages, numbers, pages, turn, clock, random, deadlines, definitions }
+    this.journal = new Journal(this.messages, turn)
+    const { messages, journal, pages, deadlines, definitions } = this
+    this.#shared = { messages, journal, pages, turn, clock, random, deadlines, definitions }
     if (storage === null) this.#begin()
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
   }
@@ -91,6 +97,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     await this.definitions.open({ files, folder: join(folder, 'definitions'), pool: this.chunks })
     // There is always a vhost, but for the first start.
     if (this.#vhosts.size === 0) this.definitions.together(() => this.#begin())
+    await this.#openJournal(this.storage)
   }
 
   /** Stops all timers; resolves when all that is to survive is on the disk. */
@@ -98,6 +105,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.#cancelCompaction()
     this.deadlines.close()
     this.paging.close()
+    await this.journal.close()
     await this.definitions.close()
   }
 
@@ -115,12 +123,54 @@ export class Broker implements TurnParty, DefinitionsHost {
   }
 
   logFailing(failing: boolean): void {
-    this.alarms.set('log', failing)
+    this.alarms.set('definitions', failing)
   }
 
   endTurn(): void {
     if (!this.messages.wantsCompaction) return
     if (this.messages.compact()) this.world.turn.add(Stage.deliver, this)
+  }
+
+  /** Durable queues of all vhosts. */
+  *#durableQueues(): Iterable<Queue> {
+    for (const { queues } of this.#vhosts.values())
+      for (const queue of queues.values()) if (queue.number > 0) yield queue
+  }
+
+  async #openJournal({ files, folder }: Storage): Promise<void> {
+    const { clock, turn, log } = this.world
+    const queues = new Map(Array.from(this.#durableQueues(), queue => [queue.number, queue]))
+    const replay = new Replay(this.messages, this.journal, queues)
+    const options = { files, folder: join(folder, 'messages'), clock, turn, pool: this.chunks }
+    const host = {
+      whenDefined: (call: () => void) => this.definitions.whenDurable(this.definitions.last, call),
+      logFailing: (error: Error | null) => {
+        this.alarms.set('log', error !== null)
+        if (error === null) log.info({}, 'the log of messages is written again')
+        else log.error({ err: error }, 'the log of messages cannot be written')
+      },
+      withdraw: (refused: ReadonlySet<number>, from: number) => {
+        for (const queue of this.#durableQueues()) queue.withdraw(refused, from)
+      },
+    }
+    const started = clock.monotonicMs()
+    const recovery = await this.journal.open(owner => FileLog.open(options, owner), replay, host)
+    const loader = new ContentLoader(this.messages)
+    this.journal.contents = loader
+    const messageLog = this.journal.log as Log
+    await loader.load(this.journal, messageLog)
+    this.journal.contents = this.paging
+    this.paging.log = messageLog
+    this.definitions.queueSeen(replay.lastQueue)
+    const skewMs = clock.monotonicMs() - clock.wallMs()
+    for (let next = replay.restore(0, skewMs); next >= 0; next = replay.restore(next, skewMs))
+      await new Promise<void>(resolve => clock.after(0, resolve))
+    if (!recovery.clean)
+      for (const queue of queues.values()) queue.suspectUpTo = recovery.lastNumber
+    for (const damage of recovery.damages) log.error({ damage }, 'part of the log is lost')
+    const { clean, cutBytes } = recovery
+    const ms = Math.round(clock.monotonicMs() - started)
+    log.info({ messages: this.messages.count, clean, cutBytes, ms }, 'messages recovered')
   }
 
   readonly #lookAtMemory = () => {

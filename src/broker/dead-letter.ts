@@ -16,6 +16,7 @@ import { buildMessage, Message } from '../wire/message.js'
 import { decodeProperties, expirationAt, headersAt, withoutExpiration } from '../wire/properties.js'
 import { Dying } from './dying.js'
 import type { Exchange } from './exchanges/exchange.js'
+import { settle } from './queues/disposal.js'
 import type { DeathReason, Queue } from './queues/queue.js'
 import { isAt } from './router.js'
 import { keysIn, withoutBcc } from './sender-selected.js'
@@ -61,32 +62,36 @@ export class DeadLetters implements TurnParty {
     this.#vhost = vhost
   }
 
-  /** Takes over a reference to a message that leaves its queue. */
-  add(queue: Queue, slot: number, reason: DeathReason): void {
+  /** Takes over a reference to a message that leaves its queue, or that it never took (`entered` is false). */
+  add(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void {
     const exchange = queue.settings.deadLetterExchange
     if (exchange === null || !this.#vhost.exchanges.has(exchange)) {
-      this.#vhost.messages.release(slot)
+      if (entered) settle(queue, slot, this.#vhost)
+      else this.#vhost.messages.release(slot)
       return
     }
-    this.#dying.push(queue, slot, reason)
+    this.#dying.push(queue, slot, reason, entered)
     if (this.#waitsForTurn) return
     this.#waitsForTurn = true
     this.#vhost.turn.add(Stage.deliver, this)
   }
 
   endTurn(): void {
-    const { clock, messages, turn } = this.#vhost
+    const { clock, journal, messages, turn } = this.#vhost
     const share = this.#dying.count > manyLetters ? manyBurialsMs : burialMs
     const until = clock.monotonicMs() + share
     const failures: unknown[] = []
     let letters = 0
-    const bury = (queue: Queue, slot: number, reason: DeathReason) => {
+    const bury = (queue: Queue, slot: number, reason: DeathReason, entered: boolean) => {
+      const logged = entered && queue.logs(slot)
+      let sent = 0
       try {
-        letters += Math.max(1, this.#bury(queue, slot, reason))
+        sent = this.#bury(queue, slot, reason, logged)
       } catch (error) {
-        letters++
         failures.push(error)
       }
+      letters += Math.max(1, sent)
+      if (sent === 0 && logged) journal.settle(queue, slot)
       messages.release(slot)
     }
     // What dies on the way waits for the next turn.
@@ -99,8 +104,8 @@ export class DeadLetters implements TurnParty {
     if (failures.length > 0) throw failures[0]
   }
 
-  /** Sends the letter of a message; returns to how many queues. */
-  #bury(queue: Queue, slot: number, reason: DeathReason): number {
+  /** Sends the letter of a message, which is `logged` or not; returns to how many queues. */
+  #bury(queue: Queue, slot: number, reason: DeathReason, logged: boolean): number {
     const { messages, exchanges } = this.#vhost
     if (!exchanges.has(queue.settings.deadLetterExchange as string)) return 0
     const view = this.#view
@@ -116,7 +121,7 @@ export class DeadLetters implements TurnParty {
       burial.newHeaders,
     )
     const built = buildMessage(burial.exchange, burial.key, properties, view)
-    this.#vhost.enqueueDead(burial.queues, built.bytes, built.parts, slot)
+    this.#vhost.enqueueDead(burial.queues, built.bytes, built.parts, slot, logged ? queue : null)
     return burial.queues.length
   }
 

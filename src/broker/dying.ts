@@ -10,6 +10,7 @@ class Page {
   readonly queues: Queue[] = []
   readonly slots: number[] = []
   readonly reasons: DeathReason[] = []
+  readonly entered: boolean[] = []
 }
 
 export class Dying {
@@ -19,7 +20,7 @@ export class Dying {
   /** Place of the first one in the first page. */
   #first = 0
 
-  push(queue: Queue, slot: number, reason: DeathReason): void {
+  push(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void {
     if (this.count === 0 || this.#last.slots.length === pageLength) {
       this.#last = new Page()
       this.#pages.push(this.#last)
@@ -27,11 +28,12 @@ export class Dying {
     this.#last.queues.push(queue)
     this.#last.slots.push(slot)
     this.#last.reasons.push(reason)
+    this.#last.entered.push(entered)
     this.count++
   }
 
   /** Takes the first one out and shows it to `take`; there must be one. */
-  shift(take: (queue: Queue, slot: number, reason: DeathReason) => void): void {
+  shift(take: (queue: Queue, slot: number, reason: DeathReason, entered: boolean) => void): void {
     const page = this.#pages[0] as Page
     const at = this.#first++
     this.count--
@@ -39,6 +41,11 @@ export class Dying {
       this.#pages.shift()
       this.#first = 0
     }
-    take(page.queues[at] as Queue, page.slots[at] as number, page.reasons[at] as DeathReason)
+    take(
+      page.queues[at] as Queue,
+      page.slots[at] as number,
+      page.reasons[at] as DeathReason,
+      page.entered[at] as boolean,
+    )
   }
 }

@@ -27,8 +27,8 @@ import {
 import { compareExchange, compareQueue } from './equivalence.js'
 import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
 import type { Exchange } from './exchanges/exchange.js'
+import type { Journal } from './journal.js'
 import { exchangeIn, queueIn, stripped } from './names.js'
-import type { OrderNumbers } from './order-numbers.js'
 import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
 import { queueSettings } from './queues/settings.js'
@@ -47,7 +47,7 @@ export interface ReplyTarget {
 /** What all vhosts of a broker share. */
 export interface Shared {
   readonly messages: MessageTable
-  readonly numbers: OrderNumbers
+  readonly journal: Journal
   readonly pages: ReadyPages
   readonly turn: Turn
   readonly clock: Clock
@@ -86,6 +86,7 @@ export class Vhost implements QueueHost {
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
   readonly messages: MessageTable
+  readonly journal: Journal
   readonly pages: ReadyPages
   readonly turn: Turn
   readonly clock: Clock
@@ -99,6 +100,7 @@ export class Vhost implements QueueHost {
   constructor(name: string, shared: Shared) {
     this.name = name
     this.messages = shared.messages
+    this.journal = shared.journal
     this.pages = shared.pages
     this.turn = shared.turn
     this.clock = shared.clock
@@ -110,8 +112,8 @@ export class Vhost implements QueueHost {
     this.queues = this.#topology.queues
     this.router = this.#topology.router
     this.#deadLetters = new DeadLetters(this)
-    this.arrival = new Arrival(shared.messages, shared.numbers)
-    this.#deadArrival = new Arrival(shared.messages, shared.numbers)
+    this.arrival = new Arrival(shared.messages, shared.journal)
+    this.#deadArrival = new Arrival(shared.messages, shared.journal)
   }
 
   // --- messages
@@ -125,7 +127,9 @@ export class Vhost implements QueueHost {
       this.replies.get(route.repliesTo)?.deliver(arrival.message)
       return Outcome.routed
     }
-    return this.enqueue(this.router.queuesOf(route, arrival.message, furtherKeys), arrival)
+    const outcome = this.enqueue(this.router.queuesOf(route, arrival.message, furtherKeys), arrival)
+    this.journal.append(arrival)
+    return outcome
   }
 
   /**
@@ -134,11 +138,13 @@ export class Vhost implements QueueHost {
    */
   publishRouted(route: Route, queues: readonly Queue[], arrival: Arrival): number {
     if (route.repliesTo !== null) return this.publish(route, arrival, null)
-    if (!queues.some(({ deleted }) => deleted)) return this.enqueue(queues, arrival)
-    const living = queues.flatMap(queue =>
-      queue.deleted ? (this.queues.get(queue.name) ?? []) : queue,
-    )
-    return this.enqueue(living, arrival) | Outcome.routed
+    const gone = queues.some(({ deleted }) => deleted)
+    const living = gone
+      ? queues.flatMap(queue => (queue.deleted ? (this.queues.get(queue.name) ?? []) : queue))
+      : queues
+    const outcome = this.enqueue(living, arrival)
+    this.journal.append(arrival)
+    return gone ? outcome | Outcome.routed : outcome
   }
 
   /** Puts a message into queues. Returns bits of `Outcome`. */
@@ -155,22 +161,25 @@ export class Vhost implements QueueHost {
     return outcome
   }
 
-  /** Puts a dead letter, made from the message in `slot`, into queues. */
+  /** Puts a dead letter, made from the message in `slot`, into queues; `from` is its queue if it is logged there. */
   enqueueDead(
     queues: readonly Queue[],
     bytes: Buffer,
     parts: readonly Buffer[] | null,
     slot: number,
+    from: Queue | null,
   ): void {
     const arrival = this.#deadArrival
     arrival.message.at(bytes, 0, bytes.length, parts)
     const persistent = this.messages.persistent(slot) ? Mark.persistent : 0
     arrival.begin(this.messages.priority(slot) | persistent | Mark.died, -1, true)
     this.enqueue(queues, arrival)
+    if (from === null) this.journal.append(arrival)
+    else this.journal.move(from, slot, arrival)
   }
 
-  bury(queue: Queue, slot: number, reason: DeathReason): void {
-    this.#deadLetters.add(queue, slot, reason)
+  bury(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void {
+    this.#deadLetters.add(queue, slot, reason, entered)
   }
 
   // --- exchanges

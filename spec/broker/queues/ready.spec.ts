@@ -59,6 +59,22 @@ class Bench {
     this.model.sort((a, b) => this.messages.number(a.slot) - this.messages.number(b.slot))
   }
 
+  /** Withdraws every `nth` of the last messages of those that never left. */
+  withdraw(last: number, nth: number): void {
+    const from = Math.max(1, this.#last - last)
+    const wanted = ({ slot, returns }: Entry) =>
+      returns === 0 && this.messages.number(slot) >= from && this.messages.number(slot) % nth === 0
+    const model = this.model.filter(wanted).map(({ slot }) => slot)
+    const taken: number[] = []
+    this.ready.withdraw(from, slot => {
+      if (this.messages.number(slot) % nth !== 0) return false
+      taken.push(slot)
+      return true
+    })
+    deepStrictEqual(taken, model.reverse())
+    this.model.splice(0, this.model.length, ...this.model.filter(entry => !wanted(entry)))
+  }
+
   check(first: Entry | undefined): void {
     const { ready } = this
     deepStrictEqual(ready.peek(), first !== undefined)
@@ -80,6 +96,7 @@ const step = fc.oneof(
   fc.record({ does: fc.constant('shift' as const), count }),
   fc.record({ does: fc.constant('give back' as const), count, place: fc.nat() }),
   fc.record({ does: fc.constant('peek' as const) }),
+  fc.record({ does: fc.constant('withdraw' as const), count, nth: fc.integer({ min: 1, max: 3 }) }),
 )
 
 t.test('the oldest goes first, with its deadline and its returns, whatever came back', async () => {
@@ -91,6 +108,7 @@ t.test('the oldest goes first, with its deadline and its returns, whatever came 
         if (step.does === 'push') bench.push(step.count, step.deadline)
         else if (step.does === 'shift') bench.shift(step.count)
         else if (step.does === 'give back') bench.giveBack(step.count, step.place)
+        else if (step.does === 'withdraw') bench.withdraw(step.count, step.nth)
         bench.check(bench.model[0])
         deepStrictEqual(bench.ready.count, bench.model.length)
       }

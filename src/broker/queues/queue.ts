@@ -9,15 +9,19 @@
 
 import type { Clock } from '../../platform/clock.js'
 import { Stage, type Turn, type TurnParty } from '../../platform/turn.js'
-import type { MessageTable } from '../../store/message-table.js'
+import { Mark, type MessageTable } from '../../store/message-table.js'
+import type { Ranges } from '../../store/targets.js'
 import type { FieldTable } from '../../wire/field-table.js'
 import { Message } from '../../wire/message.js'
 import type { Arrival } from '../arrival.js'
 import type { Binding } from '../binding.js'
 import type { Deadline, Deadlines } from '../deadlines.js'
+import type { Journal } from '../journal.js'
 import { dropBcc } from '../sender-selected.js'
 import { type Consumer, Consumers } from './consumer.js'
-import { Ready, type ReadyPages } from './ready.js'
+import { Disposal, settle } from './disposal.js'
+import { Levels } from './levels.js'
+import type { Ready, ReadyPages } from './ready.js'
 import type { QueueSettings } from './settings.js'
 
 /** Why a message is dead-lettered, as x-death says it. */
@@ -26,12 +30,16 @@ export type DeathReason = 'rejected' | 'expired' | 'maxlen'
 /** What a queue needs from the vhost it lives in. */
 export interface QueueHost {
   readonly messages: MessageTable
+  readonly journal: Journal
   readonly pages: ReadyPages
   readonly turn: Turn
   readonly clock: Clock
   readonly deadlines: Deadlines
-  /** Takes over one reference to a message that leaves `queue`: to its dead letter exchange, or to nowhere. */
-  bury(queue: Queue, slot: number, reason: DeathReason): void
+  /**
+   * Takes over one reference to a message that leaves `queue`, or that it never took (`entered`
+   * is false): to its dead letter exchange, or to nowhere.
+   */
+  bury(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void
   /** The queue has nothing more to exist for (auto-delete, x-expires). */
   queueUnused(queue: Queue): void
 }
@@ -77,6 +85,9 @@ export class Queue implements TurnParty {
   /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
   definedAt = 0
   deleted = false
+  settlements: Ranges | null = null
+  /** After an unclean stop nobody knows which of the messages up to this number were delivered. */
+  suspectUpTo = 0
 
   readyCount = 0
   /** Body bytes of the ready messages. */
@@ -86,10 +97,7 @@ export class Queue implements TurnParty {
   publishedCount = 0
 
   readonly #host: QueueHost
-  /** One for each priority, the highest last, made when it is first used; a plain queue has one. */
-  #levels: (Ready | null)[]
-  /** No level above this one has a message. */
-  #top = -1
+  #levels: Levels
   readonly #view = new Message()
   readonly #limited: boolean
   #waitsForTurn = false
@@ -108,7 +116,7 @@ export class Queue implements TurnParty {
     this.settings = settings
     this.consumers = new Consumers(settings.singleActiveConsumer)
     this.#host = host
-    this.#levels = this.#emptyLevels()
+    this.#levels = this.#newLevels()
     this.#limited = settings.maxLength >= 0 || settings.maxLengthBytes >= 0
     this.#expiry = { at: 0, place: -1, due: () => this.#expireHead() }
     this.#lease = { at: 0, place: -1, due: () => host.queueUnused(this) }
@@ -129,18 +137,18 @@ export class Queue implements TurnParty {
           consumer.deliver(arrival.message, -1, false, deadline, 0)
         } else {
           this.unackedCount++
-          consumer.deliver(arrival.message, arrival.keep(), false, deadline, 0)
+          consumer.deliver(arrival.message, this.#keep(arrival, ttlMs), false, deadline, 0)
         }
         this.consumers.turn(consumer)
         return true
       }
     }
-    const slot = arrival.keep()
     if (ttlMs === 0) {
-      this.#host.bury(this, slot, 'expired')
+      this.#host.bury(this, arrival.keep(), 'expired', false)
       return true
     }
-    this.#levelFor(arrival.marks & 255).push(slot, deadline)
+    const slot = this.#keep(arrival, ttlMs)
+    this.#levels.of(arrival.marks & 255).push(slot, deadline)
     this.#entered(arrival.message.bodySize, deadline)
     if (this.#limited) this.#dropExcess()
     return true
@@ -150,10 +158,11 @@ export class Queue implements TurnParty {
   giveBack(slot: number, deadline: number, returns: number): void {
     this.unackedCount--
     if (this.deleted) {
-      this.#host.messages.release(slot)
+      this.#settle(slot)
       return
     }
-    this.#levelFor(this.#host.messages.priority(slot)).giveBack(slot, deadline, returns + 1)
+    this.#levels.of(this.#host.messages.priority(slot)).giveBack(slot, deadline, returns + 1)
+    if (this.logs(slot)) this.#host.journal.giveBack(this, slot, returns + 1)
     this.#look(slot)
     this.#entered(this.#view.bodySize, deadline)
     this.#view.clear()
@@ -163,14 +172,14 @@ export class Queue implements TurnParty {
   /** A message that a consumer or a get had is done with. */
   complete(slot: number): void {
     this.unackedCount--
-    this.#host.messages.release(slot)
+    this.#settle(slot)
   }
 
   /** A message that a consumer or a get had is not wanted. */
   discard(slot: number): void {
     this.unackedCount--
-    if (this.deleted) this.#host.messages.release(slot)
-    else this.#host.bury(this, slot, 'rejected')
+    if (this.deleted) this.#settle(slot)
+    else this.#host.bury(this, slot, 'rejected', true)
   }
 
   /**
@@ -179,25 +188,58 @@ export class Queue implements TurnParty {
    */
   get(
     noAck: boolean,
-    take: (message: Message, slot: number, deadline: number, returns: number) => void,
+    take: (
+      message: Message,
+      slot: number,
+      redelivered: boolean,
+      deadline: number,
+      returns: number,
+    ) => void,
   ): boolean {
     this.used()
     // However much has expired: an answer that the queue is empty must be true.
     const level = this.#live(Number.POSITIVE_INFINITY)
     if (level === null) return false
     const { slot, deadline, returns } = level
+    const redelivered = this.#redelivered(slot, returns)
     this.#look(slot)
     this.#leave(level)
     if (noAck) {
-      take(this.#view, -1, deadline, returns)
-      this.#host.messages.release(slot)
+      take(this.#view, -1, redelivered, deadline, returns)
+      this.#settle(slot)
     } else {
       this.unackedCount++
-      take(this.#view, slot, deadline, returns)
+      take(this.#view, slot, redelivered, deadline, returns)
     }
     this.#view.clear()
     this.#watchHead()
     return true
+  }
+
+  /** Takes in a message of an earlier start, younger than all that it has. */
+  restore(slot: number, deadline: number, returns: number): void {
+    const { messages } = this.#host
+    const level = this.#levels.of(messages.priority(slot))
+    if (returns === 0) level.push(slot, deadline)
+    else level.giveBack(slot, deadline, returns)
+    this.#entered(messages.bodySize(slot), deadline)
+  }
+
+  /** Takes the newest ready messages from `from` on out whose publishers were told that they were refused. */
+  withdraw(refused: ReadonlySet<number>, from: number): void {
+    this.#levels.withdraw(from, slot => {
+      if (!refused.has(this.#host.messages.number(slot))) return false
+      this.readyCount--
+      this.readyBytes -= this.#host.messages.bodySize(slot)
+      this.#settle(slot)
+      return true
+    })
+  }
+
+  /** Whether a message that it holds is in the log for it. */
+  logs(slot: number): boolean {
+    const { journal, messages } = this.#host
+    return this.number > 0 && journal.keeps && messages.persistent(slot)
   }
 
   /** Adds a consumer, which takes messages from the end of this turn on. */
@@ -256,15 +298,16 @@ export class Queue implements TurnParty {
       const level = this.#live(removalsPerTurn)
       if (level === null) break
       const { slot, deadline, returns } = level
+      const redelivered = this.#redelivered(slot, returns)
       this.#look(slot)
       this.#leave(level)
       bytes += this.#view.bodySize
       if (consumer.noAck) {
-        consumer.deliver(this.#view, -1, returns > 0, deadline, returns)
-        this.#host.messages.release(slot)
+        consumer.deliver(this.#view, -1, redelivered, deadline, returns)
+        this.#settle(slot)
       } else {
         this.unackedCount++
-        consumer.deliver(this.#view, slot, returns > 0, deadline, returns)
+        consumer.deliver(this.#view, slot, redelivered, deadline, returns)
       }
       this.consumers.turn(consumer)
     }
@@ -273,39 +316,41 @@ export class Queue implements TurnParty {
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
   }
 
-  #emptyLevels(): (Ready | null)[] {
-    return new Array(this.settings.maxPriority + 1).fill(null)
+  /** Keeps a message that is being published for this queue, and notes that it is to be logged if it must be. */
+  #keep(arrival: Arrival, ttlMs: number): number {
+    const slot = arrival.keep()
+    const { clock, journal } = this.#host
+    if (this.number > 0 && journal.keeps && (arrival.marks & Mark.persistent) !== 0)
+      journal.enter(this, arrival.number, ttlMs < 0 ? 0 : clock.wallMs() + ttlMs)
+    return slot
   }
 
-  /** The level where a message of this priority is about to be put. */
-  #levelFor(priority: number): Ready {
-    const level = Math.min(priority, this.#levels.length - 1)
-    if (level > this.#top) this.#top = level
-    const found = this.#levels[level]
-    if (found) return found
-    const made = new Ready(this.#host.messages, this.#host.pages)
-    this.#levels[level] = made
-    return made
+  #newLevels(): Levels {
+    const { messages, pages } = this.#host
+    return new Levels(this.settings.maxPriority, messages, pages)
   }
 
-  /** The level whose first message is next to go, with that message shown; null if there is none. */
-  #head(): Ready | null {
-    for (; this.#top >= 0; this.#top--) {
-      const level = this.#levels[this.#top]
-      if (level?.peek()) return level
-    }
-    return null
+  /** Whether somebody may have had the message before. */
+  #redelivered(slot: number, returns: number): boolean {
+    return (
+      returns > 0 || (this.suspectUpTo > 0 && this.#host.messages.number(slot) <= this.suspectUpTo)
+    )
   }
 
-  /** The same, once what has expired in front of it is out of the way; null also if that is more than `most`. */
+  /** A message has left for good. */
+  #settle(slot: number): void {
+    settle(this, slot, this.#host)
+  }
+
+  /** The level of the next message, once what has expired in front of it is out of the way; null if there is none, or that is more than `most`. */
   #live(most: number): Ready | null {
-    let level = this.#head()
+    let level = this.#levels.head()
     if (!this.#timed || level === null || level.deadline === 0) return level
     const now = this.#host.clock.monotonicMs()
     for (let i = 0; level !== null && level.deadline !== 0 && level.deadline <= now; i++) {
       if (i === most) return null
       this.#remove(level, 'expired')
-      level = this.#head()
+      level = this.#levels.head()
     }
     return level
   }
@@ -328,7 +373,7 @@ export class Queue implements TurnParty {
     const slot = level.slot
     this.#look(slot)
     this.#leave(level)
-    this.#host.bury(this, slot, reason)
+    this.#host.bury(this, slot, reason, true)
   }
 
   #entered(bodySize: number, deadline: number): void {
@@ -356,7 +401,7 @@ export class Queue implements TurnParty {
   /** Sees to it that the first message is looked at when it expires. */
   #watchHead(): void {
     if (!this.#timed) return
-    const level = this.#head()
+    const level = this.#levels.head()
     if (level === null || level.deadline === 0) return
     if (this.#expiry.place >= 0 && this.#expiry.at <= level.deadline) return
     this.#host.deadlines.set(this.#expiry, level.deadline)
@@ -374,7 +419,8 @@ export class Queue implements TurnParty {
     const full =
       (maxLength >= 0 && this.readyCount + 1 > maxLength) ||
       (maxLengthBytes >= 0 && this.readyBytes + arrival.message.bodySize > maxLengthBytes)
-    if (full && overflow === 'reject-publish-dlx') this.#host.bury(this, arrival.keep(), 'maxlen')
+    if (full && overflow === 'reject-publish-dlx')
+      this.#host.bury(this, arrival.keep(), 'maxlen', false)
     return full
   }
 
@@ -386,45 +432,18 @@ export class Queue implements TurnParty {
       ((maxLength >= 0 && this.readyCount > maxLength) ||
         (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
     )
-      this.#remove(this.#head() as Ready, 'maxlen')
+      this.#remove(this.#levels.head() as Ready, 'maxlen')
     this.#watchHead()
   }
 
   #throwAway(): void {
     this.#host.deadlines.clear(this.#expiry)
     if (this.readyCount === 0) return
-    const disposal = new Disposal(this.#levels, this.#host.messages, this.#host.turn)
-    this.#levels = this.#emptyLevels()
+    const disposal = new Disposal(this.#levels, this, this.#host)
+    this.#levels = this.#newLevels()
     this.readyCount = 0
     this.readyBytes = 0
     this.#timed = false
     disposal.endTurn()
-  }
-}
-
-/** Messages nobody will read: their memory is given back a few thousand in a turn. */
-class Disposal implements TurnParty {
-  readonly #levels: readonly (Ready | null)[]
-  readonly #messages: MessageTable
-  readonly #turn: Turn
-
-  constructor(levels: readonly (Ready | null)[], messages: MessageTable, turn: Turn) {
-    this.#levels = levels
-    this.#messages = messages
-    this.#turn = turn
-  }
-
-  endTurn(): void {
-    let left = removalsPerTurn
-    for (const level of this.#levels) {
-      while (level?.peek()) {
-        if (left-- === 0) {
-          this.#turn.add(Stage.deliver, this)
-          return
-        }
-        this.#messages.release(level.slot)
-        level.shift()
-      }
-    }
   }
 }

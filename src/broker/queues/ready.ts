@@ -95,6 +95,24 @@ export class Ready {
     this.count++
   }
 
+  /**
+   * Takes out what `take` takes of the messages with numbers from `from` on that never left,
+   * newest first. The places of those between stay in order.
+   */
+  withdraw(from: number, take: (slot: number) => boolean): void {
+    const kept: { slot: number; deadline: number }[] = []
+    while (this.#fresh > 0) {
+      const page = this.#pages[this.#pages.length - 1] as Page
+      const at = this.#next - 1
+      const slot = page.slots[at] as number
+      if (this.#messages.number(slot) < from) break
+      const deadline = page.deadlines === null ? 0 : (page.deadlines[at] as number)
+      this.#pop(page)
+      if (!take(slot)) kept.push({ slot, deadline })
+    }
+    for (const { slot, deadline } of kept.reverse()) this.push(slot, deadline)
+  }
+
   /** Shows the oldest message in `slot`, `deadline` and `returns`; false if there is none. */
   peek(): boolean {
     if (this.count === 0) return false
@@ -118,6 +136,20 @@ export class Ready {
     this.returns = 0
     this.#fromReturned = false
     return true
+  }
+
+  /** Takes the newest entry off the pages, of which `page` is the last. */
+  #pop(page: Page): void {
+    this.#next--
+    this.#fresh--
+    this.count--
+    const first = this.#pages.length === 1 ? this.#first : 0
+    if (this.#next > first) return
+    this.#pages.pop()
+    this.#pool.give(page)
+    this.#last = this.#pages[this.#pages.length - 1] ?? null
+    if (this.#last === null) this.#first = 0
+    else this.#next = this.#last.slots.length
   }
 
   /** Takes out what `peek` showed. */
