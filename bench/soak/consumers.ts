@@ -130,7 +130,7 @@ export abstract class Consumer implements Party {
       ledger.find('damaged', what)
       return
     }
-    track.deliver(message.sequence, this.#redelivered)
+    track.deliver(message.sequence, this.#redelivered, this.world.now())
     this.take({ ...message, tag: this.#tag, track })
   }
 }

@@ -29,8 +29,11 @@ export class Definer {
   }
 
   async check(): Promise<void> {
-    for (const name of this.#there)
-      if (!(await this.#exists(name))) this.#ledger.find('definitions', `${name} is not there`)
+    for (const name of [...this.#there]) {
+      if (await this.#exists(name)) continue
+      this.#ledger.find('definitions', `${name} is not there`)
+      this.#there.splice(this.#there.indexOf(name), 1)
+    }
     for (const name of this.#gone.slice(-ASKED))
       if (await this.#exists(name)) this.#ledger.find('definitions', `${name} is there again`)
   }

@@ -62,6 +62,11 @@ export class Ledger {
     return this.epochs.at(-1) as Epoch
   }
 
+  /** The life of the broker in which this moment lies. */
+  epochAt(ms: number): Epoch {
+    return this.epochs.findLast(({ begunMs }) => begunMs <= ms) as Epoch
+  }
+
   begin(nowMs: number): void {
     this.epochs.push({ begunMs: nowMs, endedMs: Number.POSITIVE_INFINITY, clean: false })
     this.confirmed = 0
@@ -95,7 +100,8 @@ export class Ledger {
 export interface TrackSettings {
   /** Messages of one class must first come in the order of their numbers; null: any order. */
   readonly order: ((sequence: number) => number) | null
-  /** Messages enter this queue when they leave another, not when they are published. */
+  /** Messages enter this queue when they leave another, not when they are published. If that was
+   * not on the disk when the broker ended, they enter it a second time. */
   readonly entered?: true
   /** Which messages end here: these must be settled here. */
   readonly last: (sequence: number) => boolean
@@ -178,6 +184,8 @@ export class Track {
   readonly #stream: Stream
   readonly #settings: TrackSettings
   #seen = new Uint8Array(1024)
+  /** When the message last came. */
+  #cameMs = new Float64Array(1024)
   /** When the settlement was sent; 0: there is none. */
   #settledMs = new Float64Array(1024)
   /** From when on the settlement is promised to be on the disk; 0: nobody knows. */
@@ -202,8 +210,9 @@ export class Track {
   }
 
   /** The broker delivered a message. */
-  deliver(sequence: number, redelivered: boolean): void {
+  deliver(sequence: number, redelivered: boolean, nowMs: number): void {
     this.#seen = grown(this.#seen, sequence)
+    this.#cameMs = grown(this.#cameMs, sequence)
     this.#settledMs = grown(this.#settledMs, sequence)
     this.#durableMs = grown(this.#durableMs, sequence)
     const seen = this.#seen[sequence] as number
@@ -214,6 +223,7 @@ export class Track {
       this.#ledger.find('resurrected', `${this.#what(sequence)}, which was transient`)
     if (!redelivered) this.#checkFlag(sequence, seen, recovered)
     if (seen === 0) this.#checkOrder(sequence)
+    this.#cameMs[sequence] = nowMs
     this.#seen[sequence] = seen | DELIVERED | (recovered ? RECOVERED : 0)
   }
 
@@ -232,8 +242,7 @@ export class Track {
   #settledBefore(sequence: number): void {
     const settledMs = this.#settledMs[sequence] as number
     const durableMs = this.#durableMs[sequence] as number
-    const { epochs } = this.#ledger
-    const epoch = epochs.findLast(({ begunMs }) => begunMs <= settledMs) as Epoch
+    const epoch = this.#ledger.epochAt(settledMs)
     const promised = durableMs > 0 && (durableMs <= epoch.endedMs || epoch.clean)
     if (epoch === this.#ledger.epoch || promised) {
       const ago = Math.round(epoch.endedMs - settledMs)
@@ -246,9 +255,18 @@ export class Track {
 
   #checkFlag(sequence: number, seen: number, recovered: boolean): void {
     const unclean = recovered && this.#ledger.epochs.at(-2)?.clean === false
-    if (seen > 0) this.#ledger.find('not flagged', `${this.#what(sequence)} again`)
-    else if (unclean && !this.#settings.entered)
+    if (seen > 0) {
+      if (!this.#mayEnterAgain(sequence))
+        this.#ledger.find('not flagged', `${this.#what(sequence)} again`)
+    } else if (unclean && !this.#settings.entered)
       this.#ledger.find('not flagged', `${this.#what(sequence)}, recovered`)
+  }
+
+  /** It entered the queue so shortly before the end that this need not have been on the disk. */
+  #mayEnterAgain(sequence: number): boolean {
+    const cameMs = this.#cameMs[sequence] as number
+    const { endedMs, clean } = this.#ledger.epochAt(cameMs)
+    return this.#settings.entered === true && !clean && cameMs > endedMs - SETTLE_MS
   }
 
   #checkOrder(sequence: number): void {

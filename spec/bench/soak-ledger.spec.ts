@@ -27,8 +27,8 @@ class Story {
     }
   }
 
-  deliver(stream: Stream, queue: string, sequence: number, redelivered = false): void {
-    stream.tracks.get(queue)?.deliver(sequence, redelivered)
+  deliver(stream: Stream, queue: string, sequence: number, redelivered = false, ms = 0): void {
+    stream.tracks.get(queue)?.deliver(sequence, redelivered, ms || this.ledger.epoch.begunMs)
   }
 
   /** Settles; `provenMs` is when the broker was known to have seen it. */
@@ -131,6 +131,18 @@ t.test('what comes a second time, or after an unclean end, must be flagged', asy
   story.deliver(story.plain, 'queue', 2)
   story.settle(story.plain, 'queue', 2, 14 * second)
   t.equal(story.found['not flagged'], 1)
+})
+
+t.test('what entered a queue just before the end may enter it again', async t => {
+  const story = new Story()
+  story.publish(story.carried, 2)
+  story.deliver(story.carried, 'target', 0, false, 11.4 * second)
+  story.deliver(story.carried, 'target', 1, false, 10.9 * second)
+  story.restart(12 * second)
+  story.deliver(story.carried, 'target', 0)
+  t.same([...story.ledger.found], [])
+  story.deliver(story.carried, 'target', 1)
+  t.same([...story.ledger.found], [['not flagged', 1]])
 })
 
 t.test('after a clean stop a message that comes first needs no flag', async t => {
