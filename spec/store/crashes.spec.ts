@@ -32,6 +32,7 @@ t.test('nothing durable is lost and nothing settled comes back, through 1,000 cr
   t.ok(figures.returned > 500, 'counts of returns')
   t.ok(figures.failures > 100 && failed > 100, 'failures of the disk')
   t.ok(short > 100, 'short writes')
+  t.ok(figures.fullDisks > 100, 'disks that are almost full')
   t.ok(figures.segments > 1000 && figures.read > 1000, 'segments, and contents read back')
 })
 

@@ -192,6 +192,110 @@ t.test('after a failure nothing is confirmed until all of it is in another file'
   t.same([...again.owner.messages.keys()], [1, 2])
 })
 
+/** A hundred messages on a disk that is almost full. */
+async function fullDisk(): Promise<Bench> {
+  const bench = await Bench.open()
+  for (let i = 0; i < 100; i++) bench.publish('x'.repeat(1000), 1)
+  await bench.log.flushed()
+  bench.disk.free = 30_000
+  bench.clock.advance(10_000)
+  return bench
+}
+
+t.test('on a full disk settlements are durable, messages fail, and space returns', async t => {
+  const bench = await fullDisk()
+  const told: string[] = []
+  bench.owner.onFailed = (from, error) => told.push(`failed ${from}: ${error.message}`)
+  bench.owner.onDurable = upTo => told.push(`durable ${upTo}`)
+  const number = bench.publish('new', 1)
+  bench.settle(1, 1, 2, number)
+  await settleDown()
+  bench.clock.advance(200)
+  await settleDown()
+  t.same(told, [`failed ${number}: the disk is almost full`])
+  t.equal(bench.log.failing, true)
+  t.ok(bench.log.waitingBytes > 0)
+  const copy = new SimulatedDisk(1)
+  for (const path of bench.disk.paths()) copy.put(path, bench.disk.bytes(path))
+  const other = await Bench.open(copy)
+  t.notOk(other.owner.messages.has(1), 'the settlement is there')
+  t.notOk(other.owner.messages.has(number), 'the message is not')
+  const settlements = bench.disk.counts.write
+  bench.settle(1, ...Array.from({ length: 97 }, (_, i) => 3 + i))
+  await settleDown()
+  t.ok(bench.disk.counts.write > settlements)
+  for (let i = 0; i < 10; i++) {
+    bench.clock.advance(1000)
+    await settleDown()
+  }
+  t.ok(bench.log.cleaner.removed > 0, 'cleaning has made room')
+  t.equal(bench.log.failing, false)
+  t.equal(told.at(-1), `durable ${number + 2}`, 'as soon as there is room')
+  t.equal(bench.log.waitingBytes, 0)
+  bench.disk.crash()
+  const again = await Bench.open(bench.disk)
+  t.same([...again.owner.messages.keys()], [100])
+})
+
+t.test('messages that wait for space can be withdrawn, and do not pile up', async t => {
+  const bench = await fullDisk()
+  for (let i = 0; i < 300; i++) {
+    const number = bench.publish('x'.repeat(1000), 1)
+    await tick()
+    await tick()
+    if (i % 2 === 0) await settleDown()
+    t.ok(bench.log.withdraw(number), { diagnostic: false })
+  }
+  await settleDown()
+  bench.clock.advance(200)
+  await settleDown()
+  t.equal(bench.log.waitingBytes, 0)
+  t.ok(bench.pool.taken <= 2, `${bench.pool.taken} chunks`)
+  await t.rejects(bench.log.close(), { message: 'the disk is almost full' })
+})
+
+t.test('when even the reserve is used up, settlements wait and nothing is lost', async t => {
+  const bench = await fullDisk()
+  bench.disk.free = 0
+  bench.settle(1, 1, 2, 3)
+  const number = bench.publish('new', 1)
+  await settleDown()
+  t.equal(bench.log.failing, true)
+  bench.disk.free = Number.POSITIVE_INFINITY
+  for (let i = 0; i < 10; i++) {
+    bench.clock.advance(5000)
+    await settleDown()
+  }
+  t.equal(bench.log.failing, false)
+  t.equal(bench.owner.durableUpTo, number)
+  bench.disk.crash()
+  const again = await Bench.open(bench.disk)
+  t.equal(again.owner.messages.size, 98)
+  t.equal(await again.content(number), 'new')
+})
+
+t.test('a transaction on a full disk is held back as a whole', async t => {
+  const bench = await fullDisk()
+  bench.log.beginTransaction()
+  bench.publish('new', 2)
+  bench.settle(1, 100)
+  const last = bench.log.endTransaction()
+  await settleDown()
+  bench.settle(1, ...Array.from({ length: 99 }, (_, i) => 1 + i))
+  bench.clock.advance(200)
+  await settleDown()
+  const copy = new SimulatedDisk(1)
+  for (const path of bench.disk.paths()) copy.put(path, bench.disk.bytes(path))
+  const other = await Bench.open(copy)
+  t.same([...other.owner.messages.keys()], [100], 'neither half of it is there')
+  bench.disk.free = Number.POSITIVE_INFINITY
+  bench.clock.advance(1000)
+  await settleDown()
+  t.ok(bench.owner.durableUpTo >= last)
+  bench.disk.crash()
+  t.same([...(await Bench.open(bench.disk)).owner.messages.keys()], [101])
+})
+
 t.test('after a clean stop only indexes are read, and the log says so', async t => {
   const bench = await Bench.open()
   for (let i = 0; i < 200; i++) bench.publish('x'.repeat(1000), 1 + (i % 3))

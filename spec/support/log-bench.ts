@@ -155,6 +155,7 @@ export interface Figures {
   read: number
   damages: number
   returned: number
+  fullDisks: number
 }
 
 export function noFigures(): Figures {
@@ -172,6 +173,7 @@ export function noFigures(): Figures {
     read: 0,
     damages: 0,
     returned: 0,
+    fullDisks: 0,
   }
 }
 
@@ -600,7 +602,13 @@ export async function lives(
       await bench.work(rounds)
       if (bench.dice.chance(0.5)) disk.faults = calm
     }
-    if (bench.dice.chance(0.1)) disk.free = bench.dice.below(20_000)
+    if (bench.dice.chance(0.3)) {
+      disk.free = bench.dice.below(80_000)
+      await bench.work(bench.dice.below(30))
+      if (bench.log.short) figures.fullDisks++
+      if (bench.dice.chance(0.5)) disk.free = Number.POSITIVE_INFINITY
+      bench.clock.advance(1000)
+    }
     await bench.work(bench.dice.below(10))
     await bench.end()
   }

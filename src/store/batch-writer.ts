@@ -5,10 +5,13 @@
  */
 import type { Clock } from '../platform/clock.js'
 import { type Files, type OpenFile, writeAll } from '../platform/files.js'
-import type { Batch } from './batch.js'
+import type { ChunkPool } from '../structures/chunk-pool.js'
+import { Batch } from './batch.js'
 import { BlockWriter, longestLag } from './block.js'
-import { Kind, kindAt, sizeAt } from './record.js'
+import { FreeSpace, shortMs } from './free-space.js'
+import { sizeAt } from './record.js'
 import type { Found } from './recovery.js'
+import { relieve } from './relief.js'
 import {
   formatVersion,
   Segment,
@@ -28,6 +31,8 @@ const unsyncedMax = 256
 const retryMs = 100
 const retryMsMax = 5000
 
+const almostFull = new Error('the disk is almost full')
+
 /** Where batches come from, and who hears what became of them. */
 export interface BatchSource {
   readonly nextNumber: number
@@ -36,6 +41,8 @@ export interface BatchSource {
   durable(batches: readonly Batch[]): void
   /** Nothing that is not durable is in a file any more; it is tried again. */
   failed(error: Error): void
+  /** New messages are held back; so many more bytes wait, because some are in two batches. */
+  held(error: Error, moreBytes: number): void
   /** Nothing is left to write. */
   idle(): void
 }
@@ -45,7 +52,9 @@ export interface WriterSettings {
   readonly folder: string
   readonly files: Files
   readonly clock: Clock
+  readonly pool: ChunkPool
   readonly segmentBytes: number
+  readonly reserveBytes: number
 }
 
 /** A file without content whose name is on the disk. */
@@ -60,13 +69,22 @@ export class BatchWriter {
   readonly segments: Segment[]
   /** Batches that are not in a file. */
   readonly pending: Batch[] = []
+  /** Batches held back because the disk is almost full; they come before the pending ones. */
+  readonly held: Batch[] = []
   failing = false
+  /**
+   * False: a transaction was held back and is not durable yet. It settles messages, and has copies
+   * with it, of which the oldest segment may be all that is on the disk.
+   */
+  cleanable = true
+  readonly space: FreeSpace
 
   readonly #source: BatchSource
   readonly #windows: Windows
   readonly #files: Files
   readonly #folder: string
   readonly #clock: Clock
+  readonly #pool: ChunkPool
   readonly #segmentBytes: number
   readonly #writer = new BlockWriter()
   readonly #epoch: number
@@ -82,8 +100,10 @@ export class BatchWriter {
   #syncedCrc: number
   #syncDue = false
   #cancelSync: (() => void) | null = null
+  #cancelAsk: (() => void) | null = null
   #working: Promise<void> | null = null
   #failures = 0
+  readonly #heldWaits: (() => void)[] = []
   readonly #failureWaits: ((error: Error) => void)[] = []
   #wake: (() => void) | null = null
   #closed = false
@@ -96,7 +116,10 @@ export class BatchWriter {
     this.#files = settings.files
     this.#folder = settings.folder
     this.#clock = settings.clock
+    this.#pool = settings.pool
     this.#segmentBytes = settings.segmentBytes
+    const { files, folder, clock, reserveBytes } = settings
+    this.space = new FreeSpace(files, folder, clock, reserveBytes)
     this.#source = source
     this.#windows = windows
     this.segments = found.segments
@@ -113,6 +136,7 @@ export class BatchWriter {
   async close(done: Promise<void>): Promise<void> {
     this.work()
     try {
+      if (this.space.short && this.held.length > 0) throw almostFull
       await Promise.race([done, this.nextFailure()])
       this.#closed = true
       await this.#working
@@ -120,7 +144,9 @@ export class BatchWriter {
     } finally {
       this.#closed = true
       this.#cancelSync?.()
+      this.#cancelAsk?.()
       this.#wake?.()
+      await this.#working
       for (const segment of this.segments) {
         await segment.sealing
         await segment.unread()
@@ -194,15 +220,70 @@ export class BatchWriter {
   async #writeAll(): Promise<void> {
     while (!this.#closed) {
       try {
-        const batch = this.pending.shift() ?? this.#source.gathered()
+        if (this.space.due) await this.space.ask()
+        const batch = this.#next()
         if (batch !== null) await this.#write(batch)
-        else if (!this.#syncDue) return
+        else if (!this.#syncDue) {
+          if (this.space.short) this.#askLater()
+          return
+        }
         if (this.#syncDue) await this.#sync()
       } catch (error) {
         this.#fail(error as Error)
         if (this.#failures > 1) await this.#pause()
       }
     }
+  }
+
+  /** What is to be written next; on a disk that is almost full, only what gives room back. */
+  #next(): Batch | null {
+    const { held, pending } = this
+    const [first] = pending
+    const earliest = held[0]
+    if (!this.space.short) {
+      if (earliest === undefined) return pending.shift() ?? this.#source.gathered()
+      const before = first !== undefined && (first.relief || first.first < earliest.first)
+      return (before ? pending : held).shift() as Batch
+    }
+    const batch = pending.shift() ?? this.#source.gathered()
+    if (batch === null || batch.relief || (batch.own === 0 && earliest === undefined)) return batch
+    const relief = new Batch(this.#pool)
+    const bytes = batch.bytes
+    relieve(batch, earliest?.first ?? Number.POSITIVE_INFINITY, relief)
+    this.#hold(batch)
+    this.#source.held(almostFull, batch.bytes + relief.bytes - bytes)
+    for (const tell of this.#failureWaits.splice(0)) tell(almostFull)
+    return relief
+  }
+
+  /** Batches are held in the order of their numbers; one of which nothing is left adds to another. */
+  #hold(batch: Batch): void {
+    const { held } = this
+    if (batch.atomic) this.cleanable = false
+    let at = held.length
+    while (at > 0 && (held[at - 1] as Batch).first > batch.first) at--
+    const before = held[at - 1]
+    if (batch.records === 0) {
+      if (before !== undefined) before.last = Math.max(before.last, batch.last)
+    } else if (before?.records === 0) {
+      // All its messages were withdrawn; in time there would be very many such.
+      batch.first = before.first
+      batch.waiting.push(...before.waiting)
+      held[at - 1] = batch
+    } else held.splice(at, 0, batch)
+  }
+
+  /** Resolves when nothing that was held back is not durable. */
+  async nothingHeld(): Promise<void> {
+    if (this.held.length + this.pending.length > 0)
+      await new Promise<void>(resolve => this.#heldWaits.push(resolve))
+  }
+
+  #askLater(): void {
+    this.#cancelAsk ??= this.#clock.after(shortMs, () => {
+      this.#cancelAsk = null
+      this.work()
+    })
   }
 
   async #write(batch: Batch): Promise<void> {
@@ -233,23 +314,16 @@ export class BatchWriter {
     const lag = Math.min(longestLag, number - this.#syncedBatch)
     writer.begin(segment.end, segment.seed, number, this.#crc, lag, 0)
     batch.beginPlaces(segment.number)
-    for (const { bytes, filled, parts } of batch.pieces) {
-      let at = 0
-      while (at < filled) {
-        const size = sizeAt(bytes, at)
-        const end = parts === null ? at + size : filled
-        if (kindAt(bytes, at) !== Kind.void) {
-          const offset = writer.record(size)
-          writer.put(bytes, at, end)
-          if (parts !== null) for (const part of parts) writer.put(part, 0, part.length)
-          batch.place(bytes, at, offset)
-          segment.note(bytes, at, offset, this.#segmentBytes)
-        }
-        at = end
-      }
-    }
+    batch.forEach((bytes, at, end, parts) => {
+      const offset = writer.record(sizeAt(bytes, at))
+      writer.put(bytes, at, end)
+      if (parts !== null) for (const part of parts) writer.put(part, 0, part.length)
+      batch.place(bytes, at, offset)
+      segment.note(bytes, at, offset, this.#segmentBytes)
+    })
     writer.finish()
     this.#crc = writer.batchCrc
+    this.space.written(writer.end - writer.start)
   }
 
   async #sync(): Promise<void> {
@@ -266,6 +340,9 @@ export class BatchWriter {
     // Only now, so that the sync somebody waits for has the disk to itself.
     this.#prepared ??= this.#newFile().catch(() => null)
     this.#source.durable(batches)
+    if (this.held.length + this.pending.length > 0) return
+    this.cleanable = true
+    for (const resolve of this.#heldWaits.splice(0)) resolve()
   }
 
   /** Begins a segment. Everything in the one before is synced first. */
@@ -321,6 +398,7 @@ export class BatchWriter {
 
   /** Nothing that is not durable counts as written; it goes to another segment. */
   #fail(error: Error): void {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') this.space.exhausted()
     this.#failures++
     this.failing = true
     const failed = this.#current

@@ -6,7 +6,7 @@
  *                first 4 KiB, its own      256 KiB         its own
  */
 import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
-import { isMessage, kindAt, makeVoid, numberAt, sizeAt } from './record.js'
+import { isMessage, Kind, kindAt, makeVoid, numberAt, sizeAt } from './record.js'
 
 /** A batch of a few settlements needs no whole chunk; many of them may wait for one sync. */
 const firstPieceBytes = 4096
@@ -26,10 +26,15 @@ export class Batch {
   readonly pieces: Piece[] = []
   /** Somebody waits for it: it is synced at once. */
   urgent = false
+  /** There is a transaction in it. */
+  atomic = false
+  /** It was taken out of another, because the disk is almost full. */
+  relief = false
   /** Bytes of records that were not withdrawn, and how many. */
   bytes = 0
   records = 0
-  messages = 0
+  /** New messages that are not withdrawn; copies and those that were moved are none. */
+  own = 0
   /** Bytes of memory in use, with those withdrawn. */
   heldBytes = 0
   /** Lowest and highest number of its records, without copies; −1: it has none of its own. */
@@ -95,7 +100,7 @@ export class Batch {
   /** The same for a message and nothing more, which may be withdrawn. */
   enterMessage(number: number): void {
     this.enter(number)
-    this.messages++
+    this.own++
     const index = this.#withdrawable++
     if (index === this.#numbers.length) {
       const numbers = new Float64Array(2 * index)
@@ -117,12 +122,36 @@ export class Batch {
     const at = record % chunkBytes
     const { bytes } = this.pieces[(record - at) / chunkBytes] as Piece
     this.#records[index] = -1
-    makeVoid(bytes, at)
-    this.bytes -= sizeAt(bytes, at)
-    this.records--
-    this.messages--
-    if (this.records === 0) this.release()
+    this.own--
+    this.drop(bytes, at)
     return true
+  }
+
+  /** Leaves a record out. */
+  drop(bytes: Buffer, at: number): void {
+    this.bytes -= sizeAt(bytes, at)
+    makeVoid(bytes, at)
+    this.records--
+    if (this.records === 0) this.release()
+  }
+
+  /** It is a new message of this batch, not a copy. */
+  isOwn(number: number): boolean {
+    return this.#numbers[this.#find(number)] === number
+  }
+
+  /** Tells of each record: `bytes[at..end)` and its further parts. */
+  forEach(
+    tell: (bytes: Buffer, at: number, end: number, parts: readonly Buffer[] | null) => void,
+  ): void {
+    for (const { bytes, filled, parts } of this.pieces) {
+      let at = 0
+      while (at < filled) {
+        const end = parts === null ? at + sizeAt(bytes, at) : filled
+        if (kindAt(bytes, at) !== Kind.void) tell(bytes, at, end, parts)
+        at = end
+      }
+    }
   }
 
   /** Where a number stands among the messages, or would. */

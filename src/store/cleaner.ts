@@ -17,6 +17,9 @@ import type { ReadRecord, Windows } from './windows.js'
 /** Dead bytes may be this many times the live ones: then at most 1.7 bytes are written per byte. */
 const deadPerLive = 1.5
 
+/** On a disk that is almost full, room is worth more writing. */
+const deadPerLiveWhenShort = 0.25
+
 /** Cleaning holds the event loop for no longer than this. */
 const stepMs = 1
 
@@ -41,7 +44,12 @@ export interface CleanedLog {
     bodySize: number,
   ): void
   appendReturned(queue: number, number: number, count: number): void
-  flushed(): Promise<void>
+  /** False: something may be held back on which the oldest segment depends. */
+  readonly cleanable: boolean
+  /** The disk is almost full. */
+  readonly short: boolean
+  /** Resolves when all copies, and all that is not held back, are durable. */
+  written(): Promise<void>
   removeOldest(): Promise<void>
 }
 
@@ -53,6 +61,10 @@ export class Cleaner {
   /** A segment is being looked through or copied. */
   working = false
   #stopped = false
+  #tellStopped = () => {}
+  readonly #stopping = new Promise<void>(resolve => {
+    this.#tellStopped = resolve
+  })
   /** Segments removed, and messages copied out of them. */
   removed = 0
   copied = 0
@@ -72,15 +84,17 @@ export class Cleaner {
 
   stop(): void {
     this.#stopped = true
+    this.#tellStopped()
   }
 
   #wanted(): boolean {
-    const { segments, owner, segmentBytes } = this.#log
-    if (segments.length < 2) return false
+    const { segments, owner, segmentBytes, short, cleanable } = this.#log
+    if (segments.length < 2 || !cleanable) return false
     let bytes = 0
     for (const segment of segments) bytes += segment.size
     const live = owner.liveBytes()
-    return bytes - live > deadPerLive * live + 2 * segmentBytes
+    const allowed = (short ? deadPerLiveWhenShort : deadPerLive) * live
+    return bytes - live > allowed + 2 * segmentBytes
   }
 
   async #clean(): Promise<void> {
@@ -136,7 +150,7 @@ export class Cleaner {
       if (this.#stopped) return false
       copied += this.#copy(segment, number, place, record)
       if (copied > copiedBytesMax) {
-        await this.#log.flushed()
+        await this.#written()
         copied = 0
       } else if (this.#log.clock.monotonicMs() - since > stepMs) {
         await new Promise<void>(resolve => this.#log.clock.after(0, resolve))
@@ -147,8 +161,13 @@ export class Cleaner {
     returns.forEach((queue, number, count) => {
       if (this.#holds(queue, number)) this.#log.appendReturned(queue, number, count)
     })
-    await this.#log.flushed()
-    return true
+    await this.#written()
+    return this.#log.cleanable
+  }
+
+  /** Resolves when the copies are durable, or never will be because the log is closed. */
+  #written(): Promise<void> {
+    return Promise.race([this.#log.written(), this.#stopping])
   }
 
   #holds(queue: number, number: number): boolean {

@@ -53,6 +53,11 @@ export interface FileLogOptions {
   readonly turn: Turn
   readonly pool: ChunkPool
   readonly segmentBytes?: number
+  /**
+   * With less room than this on the disk messages are not written any more, so that settlements and
+   * cleaning can be. Default: two segments.
+   */
+  readonly reserveBytes?: number
 }
 
 export class FileLog implements Log, TurnParty, BatchSource {
@@ -73,6 +78,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
   #waitsForTurn = false
   /** Up to this number the owner has been told of a failure. */
   #failedUpTo: number
+  #durableUpTo = 0
   /** The highest number appended. */
   #appendedUpTo: number
   nextNumber: number
@@ -114,8 +120,9 @@ export class FileLog implements Log, TurnParty, BatchSource {
     this.waitingBytes = found.doubtful.bytes
     found.doubtful.urgent = true
     this.#gathering = new Batch(options.pool)
-    const { folder, files, clock } = options
-    const settings = { folder, files, clock, segmentBytes: this.segmentBytes }
+    const { folder, files, clock, pool } = options
+    const reserveBytes = options.reserveBytes ?? 2 * this.segmentBytes
+    const settings = { folder, files, clock, pool, segmentBytes: this.segmentBytes, reserveBytes }
     this.#writer = new BatchWriter(settings, this, windows, found)
     this.#reader = new Reader(windows, owner, number =>
       this.segments.find(segment => segment.number === number),
@@ -186,7 +193,6 @@ export class FileLog implements Log, TurnParty, BatchSource {
     const content = writeMovedHead(buffer, at, size, number, queue, old, targets, marks, bodySize)
     bytes.copy(buffer, content, start, end)
     this.#gathering.enter(number)
-    this.#gathering.messages++
     this.#appended(false)
   }
 
@@ -203,6 +209,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
 
   beginTransaction(): void {
     this.#inTransaction = true
+    this.#gathering.atomic = true
   }
 
   endTransaction(): number {
@@ -240,11 +247,15 @@ export class FileLog implements Log, TurnParty, BatchSource {
     bodySize: number,
   ): void {
     this.#addMessage(number, targets, marks, bytes, start, end, null, bodySize)
-    this.#gathering.messages++
     this.#appended(false)
   }
 
-  flushed(): Promise<void> {
+  async flushed(): Promise<void> {
+    await this.written()
+    await this.#writer.nothingHeld()
+  }
+
+  written(): Promise<void> {
     return new Promise(resolve => {
       const batch = this.#gathering
       batch.urgent = true
@@ -263,7 +274,16 @@ export class FileLog implements Log, TurnParty, BatchSource {
   }
 
   get failing(): boolean {
-    return this.#writer.failing
+    return this.#writer.failing || this.#writer.space.short
+  }
+
+  get cleanable(): boolean {
+    return this.#writer.cleanable
+  }
+
+  /** The disk is almost full. */
+  get short(): boolean {
+    return this.#writer.space.short
   }
 
   removeOldest(): Promise<void> {
@@ -287,17 +307,25 @@ export class FileLog implements Log, TurnParty, BatchSource {
       this.waitingBytes -= batch.bytes
       batch.release()
     }
-    if (last >= 0) this.owner.durable(last)
+    if (last > this.#durableUpTo) {
+      this.#durableUpTo = last
+      this.owner.durable(last)
+    }
     for (const batch of batches) for (const resolve of batch.waiting) resolve()
     this.cleaner.check()
   }
 
   failed(error: Error): void {
-    const waiting = [...this.#writer.pending, this.#gathering]
+    const waiting = [...this.#writer.held, ...this.#writer.pending, this.#gathering]
     const first = waiting.find(batch => batch.first >= 0)?.first ?? this.nextNumber
     const from = Math.max(this.#failedUpTo + 1, first)
     this.#failedUpTo = this.#appendedUpTo
     if (from <= this.#appendedUpTo) this.owner.failed(from, error)
+  }
+
+  held(error: Error, moreBytes: number): void {
+    this.waitingBytes += moreBytes
+    this.failed(error)
   }
 
   idle(): void {
@@ -371,8 +399,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
   #waitingBatch(number: number): Batch | null {
     const { first } = this.#gathering
     if (first >= 0 && number >= first) return this.#gathering
-    for (const batch of this.#writer.pending)
-      if (number >= batch.first && number <= batch.last) return batch
-    return null
+    const holds = (batch: Batch) => number >= batch.first && number <= batch.last
+    return this.#writer.held.find(holds) ?? this.#writer.pending.find(holds) ?? null
   }
 }

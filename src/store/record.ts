@@ -282,7 +282,7 @@ export function replayRecord(
   const body = start + headBytes
   if (isMessage(kind) || kind === Kind.placed) {
     if (kind === Kind.moved) {
-      const old = readNumber(bytes, body + queueBytes)
+      const old = movedFrom(bytes, start)
       replay.settled(bytes.readUIntLE(body, queueBytes), old, old)
     }
     message.read(bytes, start)
@@ -299,6 +299,25 @@ export function replayRecord(
   } else if (kind === Kind.opaque) {
     replay.opaque(number, bytes, body, end)
   }
+}
+
+/** The message that a moved record settles. */
+export function movedFrom(bytes: Buffer, start: number): number {
+  return readNumber(bytes, start + headBytes + queueBytes)
+}
+
+/** The highest number that a settled record names. */
+export function highestSettled(bytes: Buffer, start: number): number {
+  let highest = 0
+  const end = start + sizeAt(bytes, start)
+  let before = 0
+  varintEnd = start + headBytes + queueBytes
+  while (varintEnd < end) {
+    const first = before + readSigned(bytes, varintEnd)
+    before = first + readVarint(bytes, varintEnd)
+    highest = Math.max(highest, before)
+  }
+  return highest
 }
 
 function replaySettled(bytes: Buffer, start: number, end: number, replay: LogReplay): void {

@@ -270,7 +270,6 @@ export class RecoveryRun {
     const size = sizeAt(bytes, start)
     this.#doubtful.reserve(size, null)
     bytes.copy(this.#doubtful.buffer, this.#doubtful.at, start, start + size)
-    if (isMessage(kindAt(bytes, start))) this.#doubtful.messages++
   }
 
   #damage(segment: Segment, from: number, to: number, firstBatch: number, lastBatch: number): void {
