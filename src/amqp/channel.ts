@@ -14,6 +14,7 @@ import type { FrameWriter } from '../wire/frame-writer.js'
 import { hotIds } from '../wire/hot-methods.js'
 import { type Arguments, type MethodName, maySend } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
+import { Answers, isDefinition } from './answers.js'
 import { Confirms } from './confirms.js'
 import type { Connection } from './connection.js'
 import { type ChannelConsumer, Hold } from './consumer.js'
@@ -71,6 +72,10 @@ export class Channel implements TurnParty {
   #ended: () => void = () => {}
   #work: Work | null = null
   #worked: () => void = () => {}
+  /** Answers that wait for the log, and the frame that waits for them. */
+  #answers: Answers | null = null
+  #held: FrameParser | null = null
+  #answered: () => void = () => {}
 
   constructor(connection: Connection, number: number, vhost: Vhost) {
     this.connection = connection
@@ -87,6 +92,10 @@ export class Channel implements TurnParty {
   accept(frame: FrameParser): void {
     if (this.#state !== 'open') {
       this.#acceptWhileClosing(frame)
+      return
+    }
+    if (this.#answers !== null) {
+      this.#acceptWhileAnswersWait(frame)
       return
     }
     const { awaiting } = this.publisher
@@ -115,6 +124,19 @@ export class Channel implements TurnParty {
   /** Writes a method to the client. */
   send<M extends MethodName>(name: M, args: Arguments<M>): void {
     this.connection.send(this.number, name, args)
+  }
+
+  /** Answers a definition method, but not before what it did is durable: that has this log number. */
+  answer<M extends MethodName>(number: number, name: M, args: Arguments<M>): void {
+    const { definitions, turn } = this.vhost
+    if (this.#answers === null) {
+      if (number <= definitions.durableUpTo) {
+        this.send(name, args)
+        return
+      }
+      this.#answers = new Answers(definitions, turn, () => this.#takeUpHeld())
+    }
+    this.#answers.add(number, () => this.send(name, args))
   }
 
   /** False once the channel ends: nothing more may be written on it. */
@@ -192,7 +214,7 @@ export class Channel implements TurnParty {
   consumerCancelled(consumer: ChannelConsumer): void {
     this.consumers.delete(consumer.tag)
     if (this.#state === 'open' && this.connection.can('consumer_cancel_notify'))
-      this.send('basic.cancel', { consumerTag: consumer.tag, nowait: true })
+      this.answer(0, 'basic.cancel', { consumerTag: consumer.tag, nowait: true })
   }
 
   /** basic.qos with global: one window for all consumers of the channel, effective at once. */
@@ -233,14 +255,22 @@ export class Channel implements TurnParty {
 
   /** We refused something: everything but the end of the channel is thrown away from now on. */
   refuse(): void {
+    this.#dropAnswers()
     this.#end('refused', () => {})
   }
 
-  /** Ends the channel and calls `ended` once its deliveries are back in their queues. */
-  close(ended: () => void): void {
+  /**
+   * Ends the channel and calls `ended` once its deliveries are back in their queues and, if the
+   * client `listens`, it has its answers.
+   */
+  close(ended: () => void, listens: boolean): void {
+    if (!listens) this.#dropAnswers()
     this.#end('ending', () => {
-      this.#state = 'closed'
-      ended()
+      this.#answered = () => {
+        this.#state = 'closed'
+        ended()
+      }
+      if (this.#answers === null) this.#answered()
     })
   }
 
@@ -273,6 +303,47 @@ export class Channel implements TurnParty {
     }
     if (!open) this.vhost.turn.add(Stage.deliver, this)
     this.connection.work(false)
+  }
+
+  /**
+   * While answers wait, further definition methods join them. Anything else waits until they are
+   * given, and so does a method that is refused: its refusal comes in its turn.
+   */
+  #acceptWhileAnswersWait(frame: FrameParser): void {
+    if (isDefinition(frame))
+      try {
+        this.#acceptMethod(frame)
+        return
+      } catch {
+        // Nothing was done: it is taken up again, and refused again.
+      }
+    this.#held = frame.copy()
+    this.connection.work(true)
+  }
+
+  /** All answers are given. */
+  #takeUpHeld(): void {
+    this.#answers = null
+    this.#answered()
+    const held = this.#held
+    if (held === null) return
+    this.#held = null
+    try {
+      this.accept(held)
+    } catch (error) {
+      this.connection.workFailed(error, this)
+    }
+    if (this.#work === null) this.connection.work(false)
+  }
+
+  /** The client is not to have its answers any more. */
+  #dropAnswers(): void {
+    this.#answers?.drop()
+    this.#answers = null
+    if (this.#held === null) return
+    this.#held = null
+    // Not at once: what ends the channel is not over.
+    this.vhost.turn.add(Stage.deliver, { endTurn: () => this.connection.work(false) })
   }
 
   #acceptMethod(frame: FrameParser): void {

@@ -466,20 +466,20 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   /** Ends channels and exclusive queues: at once, so that a client that reconnects meets none of them. */
-  #teardown(ended: () => void = () => {}): void {
+  #teardown(ended: (() => void) | null = null): void {
     this.#heartbeat?.stop()
     this.#heartbeat = null
     this.#blocking.stop()
     // One more than there are channels: the exclusive queues must be gone as well.
     let left = this.#channels.size + 1
     const oneEnded = () => {
-      if (--left === 0) ended()
+      if (--left === 0) ended?.()
     }
     for (const channel of [...this.#channels.values()])
       channel.close(() => {
         this.forget(channel)
         oneEnded()
-      })
+      }, ended !== null)
     const { vhost } = this.#handshake
     for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
     oneEnded()

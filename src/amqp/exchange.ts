@@ -3,43 +3,43 @@ import type { Handlers } from './handlers.js'
 
 export const exchangeHandlers: Handlers = {
   'exchange.declare': (channel, args) => {
-    if (args.passive) channel.vhost.exchange(args.exchange)
-    else
-      channel.vhost.declareExchange({
-        name: args.exchange,
-        type: args.type,
-        durable: args.durable,
-        autoDelete: args.autoDelete,
-        internal: args.internal,
-        arguments: args.arguments,
-      })
-    if (!args.nowait) channel.send('exchange.declare-ok', {})
+    const { definedAt } = args.passive
+      ? channel.vhost.exchange(args.exchange)
+      : channel.vhost.declareExchange({
+          name: args.exchange,
+          type: args.type,
+          durable: args.durable,
+          autoDelete: args.autoDelete,
+          internal: args.internal,
+          arguments: args.arguments,
+        })
+    if (!args.nowait) channel.answer(definedAt, 'exchange.declare-ok', {})
   },
 
   'exchange.delete': (channel, { exchange, ifUnused, nowait }) => {
-    channel.vhost.deleteExchange(exchange, ifUnused)
-    if (!nowait) channel.send('exchange.delete-ok', {})
+    const goneAt = channel.vhost.deleteExchange(exchange, ifUnused)
+    if (!nowait) channel.answer(goneAt, 'exchange.delete-ok', {})
   },
 
   'exchange.bind': (channel, args) => {
-    channel.vhost.bind(
+    const definedAt = channel.vhost.bind(
       args.source,
       { kind: 'exchange', name: args.destination },
       args.routingKey,
       args.arguments,
       channel.connection,
     )
-    if (!args.nowait) channel.send('exchange.bind-ok', {})
+    if (!args.nowait) channel.answer(definedAt, 'exchange.bind-ok', {})
   },
 
   'exchange.unbind': (channel, args) => {
-    channel.vhost.unbind(
+    const goneAt = channel.vhost.unbind(
       args.source,
       { kind: 'exchange', name: args.destination },
       args.routingKey,
       args.arguments,
       channel.connection,
     )
-    if (!args.nowait) channel.send('exchange.unbind-ok', {})
+    if (!args.nowait) channel.answer(goneAt, 'exchange.unbind-ok', {})
   },
 }

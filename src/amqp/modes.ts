@@ -18,7 +18,7 @@ export const channelHandlers: Handlers = {
     channel.close(() => {
       channel.send('channel.close-ok', {})
       channel.connection.forget(channel)
-    })
+    }, true)
   },
 }
 

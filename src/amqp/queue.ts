@@ -11,13 +11,13 @@ export const queueHandlers: Handlers = {
     if (args.queue === replyQueue || replies.has(args.queue)) {
       const { queue } = args
       if (!args.nowait)
-        channel.send('queue.declare-ok', { queue, messageCount: 0, consumerCount: 1 })
+        channel.answer(0, 'queue.declare-ok', { queue, messageCount: 0, consumerCount: 1 })
       return
     }
     const queue = declared(channel, args)
     channel.lastQueue = queue.name
     if (args.nowait) return
-    channel.send('queue.declare-ok', {
+    channel.answer(queue.definedAt, 'queue.declare-ok', {
       queue: queue.name,
       messageCount: queue.readyCount,
       consumerCount: queue.consumers.count,
@@ -26,26 +26,26 @@ export const queueHandlers: Handlers = {
 
   'queue.bind': (channel, args) => {
     const { name, key } = bound(channel, args)
-    channel.vhost.bind(
+    const definedAt = channel.vhost.bind(
       args.exchange,
       { kind: 'queue', name },
       key,
       args.arguments,
       channel.connection,
     )
-    if (!args.nowait) channel.send('queue.bind-ok', {})
+    if (!args.nowait) channel.answer(definedAt, 'queue.bind-ok', {})
   },
 
   'queue.unbind': (channel, args) => {
     const { name, key } = bound(channel, args)
-    channel.vhost.unbind(
+    const goneAt = channel.vhost.unbind(
       args.exchange,
       { kind: 'queue', name },
       key,
       args.arguments,
       channel.connection,
     )
-    channel.send('queue.unbind-ok', {})
+    channel.answer(goneAt, 'queue.unbind-ok', {})
   },
 
   'queue.purge': (channel, { queue, nowait }) => {
@@ -57,8 +57,8 @@ export const queueHandlers: Handlers = {
     const name = channel.queueName(queue)
     const { vhost, connection } = channel
     // The answer goes out before the cancellations of this channel's own consumers.
-    vhost.deleteQueue(name, connection, { ifUnused, ifEmpty }, messageCount => {
-      if (!nowait) channel.send('queue.delete-ok', { messageCount })
+    vhost.deleteQueue(name, connection, { ifUnused, ifEmpty }, (messageCount, goneAt) => {
+      if (!nowait) channel.answer(goneAt, 'queue.delete-ok', { messageCount })
     })
   },
 }

@@ -120,6 +120,17 @@ export class FrameParser {
     return true
   }
 
+  /** The frame under the cursor, with bytes of its own, for somebody who takes it up later. */
+  copy(): FrameParser {
+    const copy = new FrameParser(this.payloadMax)
+    copy.bytes = Buffer.from(this.bytes.subarray(this.start, this.end))
+    copy.end = copy.bytes.length
+    copy.type = this.type
+    copy.channel = this.channel
+    copy.complete = this.complete
+    return copy
+  }
+
   /** True while a frame has begun whose end has not come. */
   get midFrame(): boolean {
     return this.#carried > 0 || this.#bodyLeft > 0
