@@ -2,7 +2,7 @@
 import { Connection } from '../../src/amqp/connection.js'
 import { startFrame } from '../../src/amqp/handshake.js'
 import type { ProtocolSettings } from '../../src/amqp/settings.js'
-import { Broker } from '../../src/broker/broker.js'
+import { Broker, type Storage } from '../../src/broker/broker.js'
 
 import { decodeMethod, encodeMethodFrame } from '../../src/wire/codec.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
@@ -33,19 +33,19 @@ export const protocolSettings: ProtocolSettings = {
 /** A broker whose connections are simulated. */
 export class SimulatedBroker {
   readonly world = new SimulatedWorld()
-  readonly broker = new Broker(
-    {
-      vhosts: ['/'],
-      users: [{ name: 'guest', password: 'guest' }],
-      loopbackUsers: ['guest'],
-    },
-    this.world,
-  )
+  readonly broker: Broker
   readonly clients: TestClient[] = []
   opened = 0
   closed = 0
   /** No further connection may be opened. */
   full = false
+
+  /** With `storage`, the broker has to be opened. */
+  constructor(storage: Storage | null = null) {
+    const guest = { name: 'guest', password: 'guest' }
+    const settings = { vhosts: ['/'], users: [guest], loopbackUsers: ['guest'] }
+    this.broker = new Broker(settings, this.world, storage)
+  }
 
   /** A client whose connection is accepted, and no more. */
   connect(): TestClient {

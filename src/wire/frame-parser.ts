@@ -123,8 +123,9 @@ export class FrameParser {
   /** The frame under the cursor, with bytes of its own, for somebody who takes it up later. */
   copy(): FrameParser {
     const copy = new FrameParser(this.payloadMax)
-    copy.bytes = Buffer.from(this.bytes.subarray(this.start, this.end))
-    copy.end = copy.bytes.length
+    // With the end octet, which becomes part of a message that begins with a method.
+    copy.bytes = Buffer.from(this.bytes.subarray(this.start, this.end + 1))
+    copy.end = this.end - this.start
     copy.type = this.type
     copy.channel = this.channel
     copy.complete = this.complete
