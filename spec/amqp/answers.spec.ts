@@ -310,10 +310,10 @@ t.test(
       await tick()
     }
     t.strictSame(client.names(), [])
-    t.ok(host.broker.alarms.has('log'))
+    t.ok(host.broker.alarms.has('definitions'))
     host.disk.faults = { fail: 0, short: 0, names: 0 }
     await host.stored()
     t.strictSame(client.names(), ['queue.declare-ok'])
-    t.notOk(host.broker.alarms.has('log'))
+    t.notOk(host.broker.alarms.has('definitions'))
   },
 )

@@ -2,10 +2,12 @@
 import { ok } from 'node:assert'
 import t from 'tap'
 import type { Broker } from '../../src/broker/broker.js'
+import type { Command } from '../../src/broker/command.js'
 import type { Owner } from '../../src/broker/queues/queue.js'
-import { type FieldTable, fieldTable } from '../../src/wire/field-table.js'
+import { type FieldTable, fieldTable, type PlainTable } from '../../src/wire/field-table.js'
+import type { FakeClock } from '../support/fake-clock.js'
 import { Dice, SimulatedDisk } from '../support/simulated-disk.js'
-import { definedIn, mainVhost, storedBroker, tick } from '../support/stored-broker.js'
+import { definedIn, inTurns, mainVhost, storedBroker, tick } from '../support/stored-broker.js'
 
 const owner: Owner = { owns: () => {}, disowns: () => {} }
 
@@ -94,26 +96,16 @@ class Lives {
     return next
   }
 
-  async #end(broker: Broker, clock: { advance(ms: number): void }): Promise<void> {
+  async #end(broker: Broker, clock: FakeClock): Promise<void> {
     if (this.#dice.chance(0.2)) {
       this.#figures.stops++
-      let ended = false
-      void broker
-        .close()
-        .then(
-          () => {
-            this.#answered = this.#states.length - 1
-          },
-          // A disk that failed lets nothing be promised.
-          () => {},
-        )
-        .finally(() => {
-          ended = true
-        })
-      while (!ended) {
-        clock.advance(100)
-        await tick()
-      }
+      await inTurns(clock, broker.close()).then(
+        () => {
+          this.#answered = this.#states.length - 1
+        },
+        // A disk that failed lets nothing be promised.
+        () => {},
+      )
       this.#disk.kill()
     } else if (this.#dice.chance(0.3)) {
       this.#figures.kills++
@@ -223,7 +215,7 @@ t.test('what was answered is there after any crash, and nothing that never was',
     removed: 0,
     failures: 0,
   }
-  for (let seed = 1; seed <= 20; seed++)
+  for (let seed = 1; seed <= 12; seed++)
     try {
       await new Lives(seed, figures).run(8)
     } catch (error) {
@@ -231,9 +223,60 @@ t.test('what was answered is there after any crash, and nothing that never was',
       return
     }
   t.comment(JSON.stringify(figures))
-  t.ok(figures.crashes > 50 && figures.kills > 10 && figures.stops > 10, 'ends of all kinds')
-  t.ok(figures.crashesInRecovery > 20, 'crashes during recovery')
-  t.ok(figures.snapshots > 10 && figures.removed > 0, 'snapshots, and segments they freed')
-  t.ok(figures.failures > 5, 'failures of the disk')
-  t.ok(figures.changes > 5000 && figures.unanswered > 100, 'changes, not all of them durable')
+  t.ok(figures.crashes > 30 && figures.kills > 5 && figures.stops > 5, 'ends of all kinds')
+  t.ok(figures.crashesInRecovery > 10, 'crashes during recovery')
+  t.ok(figures.snapshots > 5 && figures.removed > 0, 'snapshots, and segments they freed')
+  t.ok(figures.failures > 2, 'failures of the disk')
+  t.ok(figures.changes > 2000 && figures.unanswered > 100, 'changes, not all of them durable')
+})
+
+/** The next broker on a disk whose last one has ended, and how it ends. */
+async function next(disk: SimulatedDisk, password?: string) {
+  const { broker, clock } = storedBroker(disk, password)
+  await broker.open(() => {})
+  const stop = async () => {
+    await inTurns(clock, broker.close())
+    disk.kill()
+  }
+  return { broker, clock, vhost: mainVhost(broker), stop }
+}
+
+function queueOf(table: PlainTable) {
+  const flags = { durable: true, exclusive: false, autoDelete: false }
+  return { name: 'q', ...flags, arguments: fieldTable(table), owner }
+}
+
+t.test('the settings name the users of the first start alone', async t => {
+  const disk = new SimulatedDisk(1)
+  const first = await next(disk, 'first')
+  t.equal(first.broker.users.refusal('guest', 'first', true), null)
+  await first.stop()
+  const { broker } = await next(disk, 'second')
+  t.equal(broker.users.refusal('guest', 'first', true), null)
+  t.equal(broker.users.refusal('guest', 'second', true), 'invalid credentials')
+  const bytes = disk.paths().map(path => disk.bytes(path).toString('latin1'))
+  t.notMatch(bytes.join(), /first|second/, 'no password is on the disk')
+})
+
+t.test('a queue that nobody uses after a restart expires, for good', async t => {
+  const disk = new SimulatedDisk(1)
+  const first = await next(disk)
+  first.vhost.declareQueue(queueOf({ 'x-expires': 1000 }))
+  await first.stop()
+  const second = await next(disk)
+  t.ok(second.vhost.queues.has('q'))
+  second.clock.advance(2000)
+  t.notOk(second.vhost.queues.has('q'))
+  await second.stop()
+  const third = await next(disk)
+  t.notOk(third.vhost.queues.has('q'))
+})
+
+t.test('a log with a command of a later version is refused, and left as it is', async t => {
+  const disk = new SimulatedDisk(1)
+  const first = await next(disk)
+  first.broker.definitions.append({ command: 'policy.set' } as unknown as Command)
+  await first.stop()
+  await t.rejects(next(disk), /does not know: 'policy.set'/)
+  await t.rejects(next(disk), /does not know: 'policy.set'/)
 })

@@ -21,15 +21,32 @@ class SlowClock extends FakeClock {
 
 export const tick = () => new Promise<void>(resolve => setImmediate(resolve))
 
+/** Lets time and turns pass until something is done. */
+export async function inTurns<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
+  let done = false
+  const end = () => {
+    done = true
+  }
+  work.then(end, end)
+  while (!done) {
+    clock.advance(100)
+    await tick()
+  }
+  return work
+}
+
 /** A broker that keeps its definitions on the disk, not opened yet. */
-export function storedBroker(disk: SimulatedDisk): { broker: Broker; clock: FakeClock } {
+export function storedBroker(
+  disk: SimulatedDisk,
+  password = 'secret',
+): { broker: Broker; clock: FakeClock } {
   const clock = new SlowClock()
   const turn = new Turn(setImmediate, error => {
     throw error
   })
   const files = disk.session()
   const broker = new Broker(
-    { vhosts: ['/'], users: [{ name: 'guest', password: 'secret' }], loopbackUsers: [] },
+    { vhosts: ['/'], users: [{ name: 'guest', password }], loopbackUsers: [] },
     { clock, turn, log: silence, random: new SeededRandom(), files },
     { files, folder: 'data' },
   )

@@ -1,0 +1,87 @@
+/** What is there after a restart, and what is not: the broker is a process that ends in order, or is killed. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { type Client, openClient } from './support/client.js'
+import { startProgram } from './support/program.js'
+
+async function dataFolder(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'leveret-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  return folder
+}
+
+const signals = ['SIGTERM', 'SIGKILL'] as const
+
+/** Runs `before` with a client, ends the broker, and gives a client of the next one. */
+async function restarted(
+  t: Test,
+  folder: string,
+  signal: (typeof signals)[number],
+  before: (client: Client) => Promise<void>,
+): Promise<Client> {
+  const first = await startProgram(t, folder)
+  await before(await openClient(t, first))
+  await first.end(signal)
+  return openClient(t, await startProgram(t, folder))
+}
+
+for (const signal of signals) {
+  t.test(`durable objects are there after ${signal}, transient ones are not`, async t => {
+    const client = await restarted(t, await dataFolder(t), signal, async ({ channel }) => {
+      await channel.assertQueue('durable', { arguments: { 'x-max-length': 3, 'x-own': 'kept' } })
+      await channel.assertQueue('transient', { durable: false })
+      await channel.assertQueue('exclusive', { exclusive: true })
+      await channel.assertQueue('auto-delete', { autoDelete: true })
+      await channel.assertExchange('lasting', 'headers', { alternateExchange: 'amq.fanout' })
+      await channel.assertExchange('passing', 'direct', { durable: false })
+    })
+    for (const queue of ['durable', 'auto-delete']) t.ok(await client.queueExists(queue), queue)
+    for (const queue of ['transient', 'exclusive']) t.notOk(await client.queueExists(queue), queue)
+    t.ok(await client.exchangeExists('lasting'))
+    t.notOk(await client.exchangeExists('passing'))
+    const { channel } = client
+    await channel.assertQueue('durable', { arguments: { 'x-max-length': 3 } })
+    await channel.assertExchange('lasting', 'headers', { alternateExchange: 'amq.fanout' })
+    await channel.assertQueue('auto-delete', { autoDelete: true })
+    await t.rejects(channel.assertQueue('durable'), /x-max-length/, 'with its arguments')
+  })
+
+  t.test(`bindings between durable objects lead on after ${signal}`, async t => {
+    const client = await restarted(t, await dataFolder(t), signal, async ({ channel }) => {
+      await channel.assertQueue('q')
+      await channel.assertQueue('gone', { durable: false })
+      await channel.assertExchange('x', 'direct')
+      await channel.bindQueue('q', 'x', 'key')
+      await channel.bindQueue('gone', 'x', 'key')
+      await channel.bindExchange('x', 'amq.headers', 'key', { kind: 'a' })
+      await channel.bindQueue('q', 'amq.direct', 'taken back')
+      await channel.unbindQueue('q', 'amq.direct', 'taken back')
+    })
+    client.publish('amq.direct', 'taken back', 'lost')
+    client.publish('x', 'key', 'direct')
+    client.publish('amq.headers', 'key', 'on two legs', { headers: { kind: 'a' } })
+    t.strictSame(await client.drain('q'), ['direct', 'on two legs'])
+  })
+
+  t.test(`what is deleted stays deleted after ${signal}`, async t => {
+    const folder = await dataFolder(t)
+    const client = await restarted(t, folder, signal, async ({ channel }) => {
+      await channel.assertQueue('q')
+      await channel.assertExchange('x', 'fanout')
+      await channel.bindQueue('q', 'x', '')
+      await channel.deleteQueue('q')
+      await channel.assertExchange('y', 'fanout', { autoDelete: true })
+      await channel.assertQueue('r')
+      await channel.bindQueue('r', 'y', '')
+      await channel.deleteQueue('r')
+    })
+    for (const queue of ['q', 'r']) t.notOk(await client.queueExists(queue))
+    t.notOk(await client.exchangeExists('y'), 'nor is the exchange that went with it')
+    const { channel } = client
+    await channel.assertQueue('q')
+    client.publish('x', '', 'm')
+    t.strictSame(await client.drain('q'), [], 'a new queue has no old bindings')
+  })
+}
