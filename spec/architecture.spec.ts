@@ -52,7 +52,7 @@ const reserved: readonly { readonly name: string; readonly allowed: RegExp }[] =
     'performance',
     'fetch',
   ].map(name => ({ name, allowed: /^platform\// })),
-  { name: 'process', allowed: /^(node\/|main\.ts$|ctl\.ts$)/ },
+  { name: 'process', allowed: /^(node\/|platform\/handle-socket\.ts$|main\.ts$|ctl\.ts$)/ },
   { name: 'console', allowed: /^ctl\.ts$/ },
 ]
 
