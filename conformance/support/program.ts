@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -10,15 +11,21 @@ const program = fileURLToPath(new URL('../../src/main.js', import.meta.url))
 
 /** A broker as a process of its own, on a data folder. */
 export interface Program extends Broker {
+  readonly pid: number
   /** Ends it; resolves when it is gone. */
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
 }
 
-/** Starts a broker, which is killed with the test if it still runs then. */
-export async function startProgram(t: Test, folder: string): Promise<Program> {
-  const argv = [program, '--host', '127.0.0.1', '--port', '0', '--data', folder, '--json']
+/** Starts a broker, which is killed with the test if it still runs then; on request as the child of another program. */
+export async function startProgram(
+  t: Test,
+  folder: string,
+  ...parent: readonly string[]
+): Promise<Program> {
+  const options = ['--host', '127.0.0.1', '--port', '0', '--data', folder, '--json']
+  const [command = '', ...args] = [...parent, process.execPath, program, ...options]
   const stdio = ['ignore', 'pipe', 'inherit'] as const
-  const child = spawn(process.execPath, argv, { env: {}, cwd: tmpdir(), stdio: [...stdio] })
+  const child = spawn(command, args, { env: {}, cwd: tmpdir(), stdio: [...stdio] })
   const gone = once(child, 'exit')
   t.teardown(() => child.kill('SIGKILL'))
   const lines = createInterface(child.stdout as NodeJS.ReadableStream)
@@ -33,14 +40,20 @@ export async function startProgram(t: Test, folder: string): Promise<Program> {
   })
   const port = await Promise.race([listening, ended])
   ended.catch(() => {})
+  const pid = parent.length === 0 ? (child.pid as number) : onlyChild(child.pid as number)
   return {
+    pid,
     url: `amqp://127.0.0.1:${port}`,
     host: '127.0.0.1',
     port,
     real: false,
     async end(signal) {
-      child.kill(signal)
+      if (child.exitCode === null && child.signalCode === null) process.kill(pid, signal)
       await gone
     },
   }
+}
+
+function onlyChild(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'))
 }
