@@ -1,5 +1,6 @@
 import { ok } from 'node:assert'
 import t from 'tap'
+import type { Files } from '../../src/platform/files.js'
 import { Turn } from '../../src/platform/turn.js'
 import { FileLog } from '../../src/store/file-log.js'
 import { Ranges, Targets } from '../../src/store/targets.js'
@@ -25,16 +26,19 @@ class Bench {
 
   static async open(disk?: SimulatedDisk, segmentBytes = 16 * 1024): Promise<Bench> {
     const bench = new Bench(disk)
+    await bench.begin(segmentBytes, bench.disk.session())
+    return bench
+  }
+
+  async begin(segmentBytes: number, files: Files): Promise<void> {
     const turn = new Turn(setImmediate, error => {
       throw error
     })
-    const { clock, pool } = bench
-    const files = bench.disk.session()
-    bench.log = await FileLog.open(
+    const { clock, pool } = this
+    this.log = await FileLog.open(
       { folder: 'log', files, clock, turn, pool, segmentBytes },
-      bench.owner,
+      this.owner,
     )
-    return bench
   }
 
   publish(text: string, ...queues: number[]): number {
@@ -441,6 +445,40 @@ async function someLog(
   else bench.disk.kill()
   return { disk: bench.disk, texts }
 }
+
+t.test('a place that cannot be read is damage, and no more than that', async t => {
+  const { disk, texts } = await someLog(false)
+  const session = disk.session()
+  const path = disk.paths().findLast(name => disk.bytes(name).length > 3000)
+  const bad = 2000
+  const files: Files = {
+    ...session,
+    open: async opened => {
+      const file = await session.open(opened)
+      if (opened !== path) return file
+      return {
+        ...file,
+        read: async (into, at) => {
+          if (at <= bad && bad < at + into.length)
+            throw Object.assign(new Error('EIO: simulated'), { code: 'EIO' })
+          return file.read(into, at)
+        },
+      }
+    },
+  }
+  const bench = new Bench(disk)
+  await bench.begin(16 * 1024, files)
+  const { damages } = bench.log.recovery
+  t.equal(damages.length, 1)
+  const [first, last] = damages[0]?.numbers ?? [0, 0]
+  const lost = [...texts.keys()].filter(number => !bench.owner.messages.has(number))
+  t.ok(lost.length > 0 && lost.length < texts.size / 2, `${lost.length} of ${texts.size} are lost`)
+  t.ok(
+    lost.every(number => first <= number && number <= last),
+    'the report names them',
+  )
+  t.ok(disk.paths().includes(path as string), 'and leaves them where they are')
+})
 
 for (const clean of [true, false])
   t.test(`a damaged byte anywhere is never silent (${clean ? 'clean' : 'killed'})`, async t => {

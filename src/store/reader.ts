@@ -7,9 +7,6 @@ import type { ReadRecord, Windows } from './windows.js'
 /** Reads at the same time: more would take the threads away that syncs need. */
 const readsMax = 2
 
-/** Requests answered in one go out of memory, before others have their turn. */
-const answersAtOnce = 64
-
 export class Reader {
   readonly #windows: Windows
   readonly #owner: LogOwner
@@ -38,7 +35,6 @@ export class Reader {
   }
 
   async #work(): Promise<void> {
-    let atOnce = 0
     // The answer never comes before `read` has returned.
     await null
     while (this.#next < this.#segments.length) {
@@ -55,8 +51,7 @@ export class Reader {
         this.#owner.unreadable(tag, new Error('there is no such segment'))
         continue
       }
-      const known = atOnce < answersAtOnce ? this.#windows.peek(segment, offset) : null
-      atOnce = known === null ? 0 : atOnce + 1
+      const known = this.#windows.peek(segment, offset)
       try {
         this.#answer(known ?? (await this.#windows.record(segment, offset)), tag, segment, offset)
       } catch (error) {

@@ -1,6 +1,13 @@
 /** Puts records together again from the payloads of blocks. */
 import { headBytes, sizeAt } from './record.js'
 
+/** What stands in a good block makes no sense as a record. */
+export class NoRecord extends Error {
+  constructor(offset: number) {
+    super(`what stands at byte ${offset} is no record`)
+  }
+}
+
 export class RecordStream {
   /** Hears of each record: `bytes` from `start`, valid only during the call, and its place in the file. */
   readonly #found: (bytes: Buffer, start: number, offset: number) => void
@@ -22,8 +29,7 @@ export class RecordStream {
     let at = start
     while (this.#filled > 0 && at < end) at = this.#complete(bytes, at, end)
     while (at < end) {
-      if (end - at >= 4 && sizeAt(bytes, at) < headBytes)
-        throw new Error(`what stands at byte ${offset + at - start} is no record`)
+      if (end - at >= 4 && sizeAt(bytes, at) < headBytes) throw new NoRecord(offset + at - start)
       if (end - at < 4 || at + sizeAt(bytes, at) > end) {
         this.#offset = offset + at - start
         this.#keep(bytes, at, end)
@@ -40,7 +46,7 @@ export class RecordStream {
     const at = Math.min(end, start + wanted - this.#filled)
     this.#keep(bytes, start, at)
     const size = this.#filled < 4 ? headBytes : sizeAt(this.#partial, 0)
-    if (size < headBytes) throw new Error(`what stands at byte ${this.#offset} is no record`)
+    if (size < headBytes) throw new NoRecord(this.#offset)
     if (this.#filled === size) {
       this.#filled = 0
       this.#found(this.#partial, 0, this.#offset)

@@ -188,7 +188,7 @@ export class RecoveryRun {
       if (segment.trailer !== null) break
       const blocks = await this.#windows.blocks(segment)
       const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, null, null)
-      if (verdict.steps.length > 0) break
+      if (verdict.steps.length > 0 || segment.unreadable) break
       if (verdict.doubtful.length > 0 && head !== null) break
       if (segment.size > segmentHeadBytes) this.#cutBytes += segment.size - segmentHeadBytes
       unused.push(segment)
@@ -222,7 +222,9 @@ export class RecoveryRun {
     })
     for (const run of verdict.doubtful) await this.#stream(segment, run, again)
     segment.end = verdict.end
-    if (limit === null && segment.size > verdict.end) {
+    if (segment.unreadable && !verdict.steps.some(isGap))
+      this.#damage(segment, verdict.end, segment.size, verdict.nextBatch, verdict.nextBatch)
+    else if (limit === null && segment.size > verdict.end) {
       this.#cutBytes += segment.size - verdict.end
       // If this fails, the next segment's head says all the same that the rest does not count.
       await segment.file.truncate(verdict.end).catch(() => {})

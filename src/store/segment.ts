@@ -153,6 +153,8 @@ export class Segment {
   head: Buffer | null = null
   /** Resolves when nobody writes to it any more. */
   sealing: Promise<void> = Promise.resolve()
+  /** Some of it the disk could not read. */
+  unreadable = false
   /** It was removed; a read that comes too late finds nothing. */
   removed = false
   readonly #index = new IndexEntries()
@@ -216,9 +218,9 @@ export class Segment {
     const indexAt = givenUp ? 0 : this.end
     const trailer = { indexAt, closed, lastBatch, lastCrc, records, nextNumber }
     const parts = [...writer.parts, this.#trailerBytes(trailer)]
-    this.size = writer.end + trailerBytes
     await writeAll(this.file, parts, writer.start)
     await this.file.sync()
+    this.size = writer.end + trailerBytes
     this.trailer = trailer
     this.#index.giveUp()
   }
