@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Broker } from '../../src/broker/broker.js'
 import type { Command } from '../../src/broker/command.js'
 import type { Owner } from '../../src/broker/queues/queue.js'
+import type { Files, OpenFile } from '../../src/platform/files.js'
 import { type FieldTable, fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import type { FakeClock } from '../support/fake-clock.js'
 import { Dice, SimulatedDisk } from '../support/simulated-disk.js'
@@ -23,6 +24,24 @@ interface Figures {
   failures: number
 }
 
+/** What a part of the log that does not work does. */
+interface Sabotage {
+  readonly files?: (files: Files) => Files
+  readonly broker?: (broker: Broker) => void
+}
+
+const noFigures = (): Figures => ({
+  crashes: 0,
+  kills: 0,
+  stops: 0,
+  crashesInRecovery: 0,
+  changes: 0,
+  unanswered: 0,
+  snapshots: 0,
+  removed: 0,
+  failures: 0,
+})
+
 const queueNames = Array.from({ length: 40 }, (_, i) => `q${i}`)
 const exchangeNames = Array.from({ length: 12 }, (_, i) => `x${i}`)
 
@@ -40,7 +59,10 @@ class Lives {
   /** Numbers of all queues there ever were. */
   readonly #numbers = new Set<number>()
 
-  constructor(seed: number, figures: Figures) {
+  readonly #sabotage: Sabotage
+
+  constructor(seed: number, figures: Figures, sabotage: Sabotage = {}) {
+    this.#sabotage = sabotage
     this.#disk = new SimulatedDisk(seed)
     this.#dice = new Dice(seed + 1_000_000)
     this.#figures = figures
@@ -79,14 +101,15 @@ class Lives {
   /** Opens a broker; the power may be cut meanwhile, and again. */
   async #open() {
     while (this.#dice.chance(0.2)) {
-      const { broker } = storedBroker(this.#disk)
+      const { broker } = storedBroker(this.#disk, undefined, this.#sabotage.files)
       void broker.open(() => {}).catch(() => {})
       for (let i = this.#dice.below(30); i > 0; i--) await tick()
       this.#disk.crash()
       this.#figures.crashesInRecovery++
     }
-    const next = storedBroker(this.#disk)
+    const next = storedBroker(this.#disk, undefined, this.#sabotage.files)
     const { broker } = next
+    this.#sabotage.broker?.(broker)
     const commands = broker.commands.bind(broker)
     broker.commands = () => {
       this.#figures.snapshots++
@@ -204,17 +227,7 @@ class Lives {
 }
 
 t.test('what was answered is there after any crash, and nothing that never was', async t => {
-  const figures: Figures = {
-    crashes: 0,
-    kills: 0,
-    stops: 0,
-    crashesInRecovery: 0,
-    changes: 0,
-    unanswered: 0,
-    snapshots: 0,
-    removed: 0,
-    failures: 0,
-  }
+  const figures = noFigures()
   for (let seed = 1; seed <= 12; seed++)
     try {
       await new Lives(seed, figures).run(8)
@@ -228,6 +241,38 @@ t.test('what was answered is there after any crash, and nothing that never was',
   t.ok(figures.snapshots > 5 && figures.removed > 0, 'snapshots, and segments they freed')
   t.ok(figures.failures > 2, 'failures of the disk')
   t.ok(figures.changes > 2000 && figures.unanswered > 100, 'changes, not all of them durable')
+})
+
+/** What the checker finds within so many seeds. */
+async function found(sabotage: Sabotage): Promise<string> {
+  for (let seed = 1; seed <= 10; seed++)
+    try {
+      await new Lives(seed, noFigures(), sabotage).run(8)
+    } catch (error) {
+      return (error as Error).message
+    }
+  return 'nothing'
+}
+
+t.test('the checker notices when a part of the log does not work', async t => {
+  const unsynced = (file: OpenFile): OpenFile => ({ ...file, sync: async () => {} })
+  const noSync = (files: Files): Files => ({
+    ...files,
+    create: async path => unsynced(await files.create(path)),
+  })
+  t.match(await found({ files: noSync }), /lost|never was/, 'no sync')
+  const hasty = ({ definitions }: Broker) => {
+    definitions.whenDurable = (_number, defined) => defined()
+  }
+  t.match(await found({ broker: hasty }), /lost/, 'answers that do not wait')
+  for (const forgotten of ['queue.deleted', 'unbound', 'bound']) {
+    const forgetful = ({ definitions }: Broker) => {
+      const append = definitions.append.bind(definitions)
+      definitions.append = command =>
+        command.command === forgotten ? definitions.last : append(command)
+    }
+    t.match(await found({ broker: forgetful }), /never was/, `${forgotten} is not logged`)
+  }
 })
 
 /** The next broker on a disk whose last one has ended, and how it ends. */

@@ -3,6 +3,7 @@
 import { crc32 } from 'node:zlib'
 import { Broker } from '../../src/broker/broker.js'
 import type { Vhost } from '../../src/broker/vhost.js'
+import type { Files } from '../../src/platform/files.js'
 import { silence } from '../../src/platform/log.js'
 import { Turn } from '../../src/platform/turn.js'
 import { type FieldTable, tableSize, writeTable } from '../../src/wire/field-table.js'
@@ -39,12 +40,13 @@ export async function inTurns<T>(clock: FakeClock, work: Promise<T>): Promise<T>
 export function storedBroker(
   disk: SimulatedDisk,
   password = 'secret',
+  change: (files: Files) => Files = files => files,
 ): { broker: Broker; clock: FakeClock } {
   const clock = new SlowClock()
   const turn = new Turn(setImmediate, error => {
     throw error
   })
-  const files = disk.session()
+  const files = change(disk.session())
   const broker = new Broker(
     { vhosts: ['/'], users: [{ name: 'guest', password }], loopbackUsers: [] },
     { clock, turn, log: silence, random: new SeededRandom(), files },

@@ -105,8 +105,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.#cancelCompaction()
     this.deadlines.close()
     this.paging.close()
-    await this.journal.close()
-    await this.definitions.close()
+    const closed = await Promise.allSettled([this.journal.close(), this.definitions.close()])
+    for (const log of closed) if (log.status === 'rejected') throw log.reason
   }
 
   restore(command: Command): void {

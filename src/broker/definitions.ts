@@ -16,7 +16,6 @@
  * That what was answered survives is shown by `spec/broker/definitions.spec.ts`.
  */
 import type { Files } from '../platform/files.js'
-import type { LogFields } from '../platform/log.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { FileLog } from '../store/file-log.js'
@@ -88,14 +87,17 @@ export class Definitions implements LogOwner, TurnParty {
   /** Has the host restore what was defined. Rejects if it cannot be understood or the disk fails. */
   async open({ files, folder, pool }: DefinitionsPlace): Promise<void> {
     const { clock, turn, log: logger } = this.#world
+    const started = clock.monotonicMs()
     const log = await FileLog.open({ files, folder, pool, clock, turn, segmentBytes }, this)
     if (this.#unread !== null) {
       await log.close().catch(() => {})
       throw this.#unread
     }
-    const { epoch, damages } = log.recovery
+    const { epoch, records, clean, cutBytes, damages } = log.recovery
     for (const damage of damages)
-      logger.error({ ...damage } as LogFields, 'the definitions are damaged: some may be missing')
+      logger.error({ damage }, 'part of the definitions is lost: some may be missing')
+    const ms = Math.round(clock.monotonicMs() - started)
+    logger.info({ commands: records, clean, cutBytes, ms }, 'definitions recovered')
     this.queueSeen((epoch - 1) * queuesPerLife)
     this.#log = log
   }
