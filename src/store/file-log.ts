@@ -58,6 +58,8 @@ export interface FileLogOptions {
    * cleaning can be. Default: two segments.
    */
   readonly reserveBytes?: number
+  /** Told during recovery, after each segment, how many bytes of how many are read. */
+  readonly progress?: (done: number, total: number) => void
 }
 
 export class FileLog implements Log, TurnParty, BatchSource {
@@ -88,9 +90,11 @@ export class FileLog implements Log, TurnParty, BatchSource {
    * when it resolves, unless the disk fails.
    */
   static async open(options: FileLogOptions, owner: LogOwner): Promise<FileLog> {
+    const { files, folder, pool, progress } = options
     const windows = new Windows()
-    await options.files.makeFolder(options.folder)
-    const run = new RecoveryRun(options.files, options.folder, windows, options.pool, owner)
+    await files.makeFolder(folder)
+    const told = progress === undefined ? {} : { progress }
+    const run = new RecoveryRun(files, folder, windows, pool, owner, told)
     const found = await run.run()
     const log = new FileLog(options, owner, windows, found)
     await log.#writer.begin(found)

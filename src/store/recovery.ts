@@ -65,11 +65,22 @@ const numbersLeftOut = 2 ** 20
 
 const returned = new ReturnedRecord()
 
+/** A record that was found: `bytes` from `start`, valid only during the call, and its place. */
+export type RecordFound = (bytes: Buffer, start: number, segment: number, offset: number) => void
+
+export interface RunOptions {
+  /** Told after each segment how many bytes of how many are read. */
+  readonly progress?: (done: number, total: number) => void
+  /** Hears of all records instead of the owner: every block is checked, and nothing is changed. */
+  readonly inspect?: RecordFound
+}
+
 export class RecoveryRun {
   readonly #files: Files
   readonly #folder: string
   readonly #windows: Windows
   readonly #replay: LogReplay
+  readonly #options: RunOptions
   readonly #damages: Damage[] = []
   /** Damage after which no new number has been seen yet. */
   #open: Damage[] = []
@@ -83,12 +94,20 @@ export class RecoveryRun {
   #lastSegment = 0
   readonly #doubtful: Batch
 
-  constructor(files: Files, folder: string, windows: Windows, pool: ChunkPool, replay: LogReplay) {
+  constructor(
+    files: Files,
+    folder: string,
+    windows: Windows,
+    pool: ChunkPool,
+    replay: LogReplay,
+    options: RunOptions = {},
+  ) {
     this.#doubtful = new Batch(pool)
     this.#files = files
     this.#folder = folder
     this.#windows = windows
     this.#replay = replay
+    this.#options = options
   }
 
   async run(): Promise<Found> {
@@ -102,7 +121,10 @@ export class RecoveryRun {
         this.#damage(segment, 0, segmentHeadBytes, segment.firstBatch, segment.firstBatch)
     let nextBatch = segments[0]?.firstBatch ?? 1
     let crc: number | null = null
+    const total = segments.reduce((bytes, { size }) => bytes + size, 0)
+    let done = 0
     for (const [i, segment] of segments.entries()) {
+      done += segment.size
       const limit = limitOf(segments, i)
       this.#segment = segment.number
       const known = await this.#byIndex(segment, limit)
@@ -114,6 +136,7 @@ export class RecoveryRun {
         nextBatch = verdict.nextBatch
         crc = verdict.crc
       }
+      this.#options.progress?.(done, total)
     }
     this.#closeDamages(Number.POSITIVE_INFINITY)
     this.#tellReturned()
@@ -199,6 +222,7 @@ export class RecoveryRun {
 
   async #byIndex(segment: Segment, limit: number | null): Promise<boolean> {
     const { trailer } = segment
+    if (this.#options.inspect !== undefined) return false
     if (trailer === null || (limit !== null && trailer.lastBatch !== limit - 1)) return false
     const records = new RecordStream((bytes, start) => this.#record(bytes, start, 0))
     const read = await this.#windows.index(segment, records)
@@ -227,7 +251,8 @@ export class RecoveryRun {
     else if (limit === null && segment.size > verdict.end) {
       this.#cutBytes += segment.size - verdict.end
       // If this fails, the next segment's head says all the same that the rest does not count.
-      await segment.file.truncate(verdict.end).catch(() => {})
+      if (this.#options.inspect === undefined)
+        await segment.file.truncate(verdict.end).catch(() => {})
     }
     segment.size = verdict.end
     return verdict
@@ -252,6 +277,11 @@ export class RecoveryRun {
     }
     this.#records++
     const kind = kindAt(bytes, start)
+    if (this.#options.inspect !== undefined) {
+      if (isMessage(kind)) this.#messages++
+      this.#options.inspect(bytes, start, this.#segment, offset)
+      return
+    }
     if (kind === Kind.returned) {
       returned.read(bytes, start)
       this.#returned.push(returned.queue, returned.number, returned.count)
@@ -291,6 +321,6 @@ export class RecoveryRun {
     segment.removed = true
     this.#windows.forget(segment)
     await segment.file.close().catch(() => {})
-    await this.#files.remove(segment.path).catch(() => {})
+    if (this.#options.inspect === undefined) await this.#files.remove(segment.path).catch(() => {})
   }
 }
