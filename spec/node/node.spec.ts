@@ -10,7 +10,9 @@ import { fileURLToPath } from 'node:url'
 import amqp, { type ChannelModel } from 'amqplib'
 import t, { type Test } from 'tap'
 import { startBroker } from '../../src/index.js'
+import { recoveryLines } from '../../src/node/node.js'
 import { version } from '../../src/node/version.js'
+import { SimulatedWorld } from '../support/simulated-world.js'
 import { framesIn, handshake } from '../support/test-client.js'
 
 const program = fileURLToPath(new URL('../../src/main.js', import.meta.url))
@@ -152,6 +154,19 @@ t.test('a broker with a data_dir has it alone until it is closed', async t => {
   t.notOk((await readdir(`${folder}2`)).includes('control.sock'), 'a failed start lets go')
   await again.close()
   t.strictSame(await resources(), before)
+})
+
+t.test('a long recovery says each second how far it is, a short one nothing', async t => {
+  const world = new SimulatedWorld()
+  const progress = recoveryLines(world)
+  for (let segment = 1; segment <= 10; segment++) {
+    world.clock.advance(300)
+    progress(segment * 64 * 2 ** 20, 640 * 2 ** 20)
+  }
+  t.strictSame(
+    world.lines.map(({ message }) => message),
+    ['recovering: 256 of 640 MiB read', 'recovering: 512 of 640 MiB read'],
+  )
 })
 
 t.test('a data_dir that cannot be had is refused by name', async t => {

@@ -91,13 +91,13 @@ export class Broker implements TurnParty, DefinitionsHost {
   }
 
   /** Reads what is kept; resolves when clients may come. */
-  async open(_progress: RecoveryProgress): Promise<void> {
+  async open(progress: RecoveryProgress): Promise<void> {
     if (this.storage === null) return
     const { files, folder } = this.storage
     await this.definitions.open({ files, folder: join(folder, 'definitions'), pool: this.chunks })
     // There is always a vhost, but for the first start.
     if (this.#vhosts.size === 0) this.definitions.together(() => this.#begin())
-    await this.#openJournal(this.storage)
+    await this.#openJournal(this.storage, progress)
   }
 
   /** Stops all timers; resolves when all that is to survive is on the disk. */
@@ -137,11 +137,12 @@ export class Broker implements TurnParty, DefinitionsHost {
       for (const queue of queues.values()) if (queue.number > 0) yield queue
   }
 
-  async #openJournal({ files, folder }: Storage): Promise<void> {
+  async #openJournal({ files, folder }: Storage, progress: RecoveryProgress): Promise<void> {
     const { clock, turn, log } = this.world
     const queues = new Map(Array.from(this.#durableQueues(), queue => [queue.number, queue]))
     const replay = new Replay(this.messages, this.journal, queues)
-    const options = { files, folder: join(folder, 'messages'), clock, turn, pool: this.chunks }
+    const place = { files, folder: join(folder, 'messages'), pool: this.chunks }
+    const options = { ...place, clock, turn, progress }
     const host = {
       whenDefined: (call: () => void) => this.definitions.whenDurable(this.definitions.last, call),
       logFailing: (error: Error | null) => {

@@ -106,8 +106,8 @@ export class Node {
   }
 }
 
-/** Says each second how far recovery is. */
-function recoveryLines({ clock, log }: World): RecoveryProgress {
+/** Says each second how far recovery is, if it takes so long. */
+export function recoveryLines({ clock, log }: Pick<World, 'clock' | 'log'>): RecoveryProgress {
   let last = clock.monotonicMs()
   return (done, total) => {
     if (clock.monotonicMs() < last + progressMs) return
