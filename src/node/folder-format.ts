@@ -14,8 +14,8 @@ const formatVersion = 1
 
 const fileName = 'format.json'
 
-/** Folders that have something in them which must not be mistaken for that of another version. */
-const logFolders = ['definitions', 'messages']
+/** The folders of the logs, in the order in which they are read. */
+export const logFolders: readonly string[] = ['definitions', 'messages']
 
 /** The folder cannot be used as it is; the message says why, and what may be done. */
 export class FolderRefused extends Error {
@@ -24,14 +24,8 @@ export class FolderRefused extends Error {
 
 /** Checks that this version can use a folder, and counts the start; returns the epoch, from 1. */
 export async function enterFolder(files: Files, folder: string): Promise<number> {
+  const epoch = 1 + (await checkFolder(files, folder))
   const names = await files.list(folder)
-  const epoch = 1 + (names.includes(fileName) ? await lastEpoch(files, folder) : 0)
-  const unexplained = names.find(name => logFolders.includes(name))
-  if (epoch === 1 && unexplained !== undefined)
-    throw new FolderRefused(
-      `the data folder ${folder} has ${unexplained}, but no ${fileName} that tells its version: ` +
-        'put the file back, or take everything out of the folder',
-    )
   const text = JSON.stringify({ format: formatVersion, epoch, version })
   const path = `${folder}/${fileName}`
   if (names.includes(`${fileName}.new`)) await files.remove(`${path}.new`)
@@ -47,8 +41,18 @@ export async function enterFolder(files: Files, folder: string): Promise<number>
   return epoch
 }
 
-async function lastEpoch(files: Files, folder: string): Promise<number> {
+/** Checks that this version can use a folder; returns the epoch of the last start, 0 if there was none. */
+export async function checkFolder(files: Files, folder: string): Promise<number> {
+  const names = await files.list(folder)
   const path = `${folder}/${fileName}`
+  if (!names.includes(fileName)) {
+    const log = names.find(name => logFolders.includes(name))
+    if (log === undefined) return 0
+    throw new FolderRefused(
+      `the data folder ${folder} has ${log}, but no ${fileName} that tells its version: ` +
+        'put the file back, or take everything out of the folder',
+    )
+  }
   const { format, epoch, version: writer } = await read(files, path)
   if (!Number.isSafeInteger(format) || !Number.isSafeInteger(epoch))
     throw new FolderRefused(`${path} does not tell the format of the data folder: it is damaged`)

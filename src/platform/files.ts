@@ -170,5 +170,8 @@ export const systemFiles: Files = {
   },
 }
 
+/** The same files for who only looks: they need not be writable, and stay as they are. */
+export const systemFilesToRead: Files = { ...systemFiles, open: path => open(path, 'r') }
+
 /** Paths on Windows are joined with a backslash. */
 const folderSyncIsUnknown = join('a', 'b') === 'a\\b'

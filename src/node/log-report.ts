@@ -1,0 +1,88 @@
+/** What leveretctl says of the logs of a data folder, in lines for people. */
+import type { SegmentFacts } from '../store/inspection.js'
+import type { Damage } from '../store/log.js'
+import type { InspectedFolder, InspectedLog } from './log-inspection.js'
+import type { LogFigures, QueueFigures } from './log-stats.js'
+
+/** Nothing that was durable is missing. */
+export function isSound({ logs }: InspectedFolder): boolean {
+  return logs.every(({ damages }) => damages.length === 0)
+}
+
+/** Whether the logs are sound, and what the next start does about it. */
+export function verifyLines(found: InspectedFolder): string[] {
+  return [
+    `${found.folder}: ${counted(found.epoch, 'start')}`,
+    ...found.logs.flatMap(log => [logLine(log), ...logNotes(log).map(note => `  ${note}`)]),
+    isSound(found) ? 'sound' : 'damaged',
+  ]
+}
+
+/** What stands in the logs; the figures are those of the logs in their order. */
+export function statsLines(
+  found: InspectedFolder,
+  figures: readonly LogFigures[],
+  queues: readonly QueueFigures[],
+): string[] {
+  const lines = [`${found.folder}: ${counted(found.epoch, 'start')}`]
+  for (const [i, log] of found.logs.entries()) {
+    const { records, left } = figuresOf(log, figures[i] as LogFigures)
+    lines.push(logLine(log), `  ${bytesText(left.live)} live, ${bytesText(left.dead)} dead`)
+    for (const [kind, count] of records)
+      lines.push(`  ${kind}: ${counted(count.records, 'record')}, ${bytesText(count.bytes)}`)
+  }
+  for (const { number, vhost, name, messages, bytes } of queues) {
+    const queue = name === null ? `deleted queue ${number}` : `queue '${name}' in vhost '${vhost}'`
+    lines.push(`${queue}: ${counted(messages, 'message')}, ${bytesText(bytes)}`)
+  }
+  return lines
+}
+
+/** The figures of a log, for people and for programs. */
+export function figuresOf(log: InspectedLog, figures: LogFigures) {
+  const { messages, bytes: live } = figures.left()
+  const bytes = bytesOf(log.segments) + bytesOf(log.unused)
+  return { records: figures.records, left: { messages, live, dead: bytes - live } }
+}
+
+function logLine({ name, segments, records, clean }: InspectedLog): string {
+  const size = `${counted(segments.length, 'segment')}, ${bytesText(bytesOf(segments))}`
+  const end = clean ? 'closed in order' : 'not closed in order'
+  return `${name}: ${size}, ${counted(records, 'record')}, ${end}`
+}
+
+function logNotes({ cutBytes, segments, unused, damages }: InspectedLog): string[] {
+  const notes: string[] = []
+  if (cutBytes > 0) notes.push(`the next start cuts off a torn tail of ${cutBytes} bytes`)
+  for (const { number } of unused)
+    notes.push(`the next start removes segment ${number}: nothing in it counts`)
+  for (const { number, index } of segments)
+    if (index === 'damaged')
+      notes.push(`the index of segment ${number} cannot be read: the next start reads its records`)
+  return [...notes, ...damages.map(damageLine)]
+}
+
+function damageLine({ segment, from, to, firstBatch, lastBatch, numbers }: Damage): string {
+  const place = from === to ? `from byte ${from} on` : `from byte ${from} to ${to}`
+  const batches =
+    firstBatch === lastBatch ? `batch ${firstBatch}` : `batches ${firstBatch} to ${lastBatch}`
+  const [first, last] = numbers ?? [0, 0]
+  const missing =
+    numbers === null
+      ? 'no number is missing'
+      : Number.isFinite(last)
+        ? `what was lost has numbers from ${first} to ${last}`
+        : `what was lost has numbers from ${first} on`
+  return `DAMAGE in segment ${segment} ${place}: ${batches}, ${missing}`
+}
+
+const bytesOf = (segments: readonly SegmentFacts[]) =>
+  segments.reduce((sum, { bytes }) => sum + bytes, 0)
+
+const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`
+
+function bytesText(bytes: number): string {
+  const power = Math.min(4, Math.floor(Math.log2(Math.max(bytes, 1)) / 10))
+  if (power === 0) return counted(bytes, 'byte')
+  return `${(bytes / 1024 ** power).toFixed(1)} ${' KMGT'[power]}iB`
+}
