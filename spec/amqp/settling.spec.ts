@@ -1,7 +1,9 @@
 /** Settlements and commits that are too much for one turn. */
 import { strictEqual } from 'node:assert'
 import t from 'tap'
+import { largeBytes } from '../../src/store/message-table.js'
 import { AmqpError } from '../../src/wire/replies.js'
+import { SimulatedContents } from '../support/simulated-contents.js'
 import {
   consume,
   declareQueue,
@@ -210,3 +212,45 @@ t.test(
     t.equal(ready('q'), channels * each)
   },
 )
+
+t.test(
+  'a get whose message is not in memory is answered when it is, and what comes behind waits',
+  async t => {
+    const host = new SimulatedBroker()
+    const client = host.open()
+    const { messages, paging } = host.broker
+    const log = new SimulatedContents(messages, paging)
+    const body = Buffer.alloc(largeBytes, 7)
+    client.give(declareQueue(1, 'q'), publish(1, 'q', body), publish(1, 'q', body))
+    host.settle()
+    client.take()
+    log.pageOut()
+    client.give(ask('q'), ask('q'), ask('q'))
+    client.give(declareQueue(1, 'later'))
+    host.settle()
+    t.strictSame(client.names(), [])
+    for (let i = 0; i < 10; i++) {
+      log.answer(1)
+      host.settle()
+    }
+    const names = client.names().filter(name => name.includes('.'))
+    t.strictSame(names, ['basic.get-ok', 'basic.get-ok', 'basic.get-empty', 'queue.declare-ok'])
+  },
+)
+
+t.test('a channel that is closed while its get waits leaves the message there', async t => {
+  const host = new SimulatedBroker()
+  const client = host.open()
+  const { messages, paging } = host.broker
+  const log = new SimulatedContents(messages, paging)
+  client.give(declareQueue(1, 'q'), publish(1, 'q', Buffer.alloc(largeBytes)))
+  host.settle()
+  log.pageOut()
+  client.give(ask('q'))
+  client.drop()
+  host.settle()
+  log.answer()
+  host.settle()
+  t.equal(host.broker.vhost('/')?.queues.get('q')?.readyCount, 1)
+  t.equal(host.closed, 1)
+})

@@ -3,6 +3,7 @@ import { deepStrictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
 import type { DeathReason } from '../../src/broker/queues/queue.js'
+import { largeBytes } from '../../src/store/message-table.js'
 import {
   type FieldTable,
   fieldTable,
@@ -11,6 +12,7 @@ import {
   type PlainValue,
   textOf,
 } from '../../src/wire/field-table.js'
+import { SimulatedContents } from '../support/simulated-contents.js'
 import { owner, type Taken, VhostBench } from '../support/vhosts.js'
 
 interface Death {
@@ -452,6 +454,41 @@ t.test('a letter that we fail to send takes no other with it', async t => {
   t.strictSame(
     bench.takeAll('dead').map(({ properties }) => properties.messageId),
     ['b', 'c'],
+  )
+  t.equal(messages.count, 0)
+})
+
+t.test('letters of messages that are not in memory wait for them, in order', async t => {
+  const bench = new VhostBench()
+  const { messages, paging } = bench.vhost
+  const log = new SimulatedContents(messages, paging)
+  bench.declareQueue('q', { ...toQueue('dead'), 'x-message-ttl': 10 })
+  bench.declareQueue('dead')
+  const count = 40
+  for (let id = 0; id < count; id++)
+    bench.publish({ routingKey: 'q', body: Buffer.alloc(id % 3 === 0 ? 10 : largeBytes, id) })
+  log.pageOut()
+  bench.world.clock.advance(10)
+  for (let i = 0; i < 5 * count; i++) {
+    bench.settle()
+    if (i % 7 === 0) log.pageOut()
+    log.answer(1)
+  }
+  log.answer()
+  bench.settle()
+  t.ok(log.answers > 20)
+  for (let i = 0; i < count; i++) log.answer()
+  const dead = bench.vhost.queues.get('dead')
+  t.equal(dead?.readyCount, count)
+  const bodies: number[] = []
+  for (let i = 0; bodies.length < count && i < 1000; i++) {
+    dead?.get(true, message => bodies.push(message.bytes[message.body + 7] as number))
+    log.answer()
+  }
+  t.equal(bodies.length, count)
+  t.same(
+    bodies,
+    Array.from({ length: count }, (_, id) => id),
   )
   t.equal(messages.count, 0)
 })

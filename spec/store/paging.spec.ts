@@ -3,8 +3,7 @@ import { deepStrictEqual, ok } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
 import { largeBytes, MessageTable, scratchBase } from '../../src/store/message-table.js'
-import { type ContentReader, Paging } from '../../src/store/paging.js'
-import { Scratch } from '../../src/store/scratch.js'
+import { type ContentWaiter, Paging } from '../../src/store/paging.js'
 import { ChunkPool, chunkBytes } from '../../src/structures/chunk-pool.js'
 import { deterministic } from '../support/generators.js'
 import { contentOf, messageBytes, messageInParts, octetsOf } from '../support/messages.js'
@@ -24,7 +23,7 @@ interface Kept {
 const segmentBytes = 1024 * 1024
 
 /** Messages under paging, and a plain map of what they are. */
-class Bench implements ContentReader {
+class Bench implements ContentWaiter {
   readonly world = new SimulatedWorld()
   readonly pool = new ChunkPool()
   readonly messages = new MessageTable(this.pool)
@@ -33,7 +32,6 @@ class Bench implements ContentReader {
   readonly disk: SimulatedDisk
   readonly model = new Map<number, Kept>()
   came = 0
-  scratch: Scratch | null = null
   #number = 0
 
   constructor(seed = 1) {
@@ -44,9 +42,7 @@ class Bench implements ContentReader {
 
   static async open(shareChunks: number, seed = 1): Promise<Bench> {
     const bench = new Bench(seed)
-    const files = bench.disk.session()
-    bench.scratch = await Scratch.open(files, 'scratch', bench.paging, segmentBytes)
-    bench.paging.scratch = bench.scratch
+    await bench.paging.openScratch(bench.disk.session(), 'scratch', segmentBytes)
     bench.paging.limit = shareChunks * chunkBytes
     bench.paging.look()
     return bench
@@ -143,8 +139,7 @@ class Bench implements ContentReader {
   }
 
   async close(): Promise<void> {
-    this.paging.close()
-    await this.scratch?.close()
+    await this.paging.close()
   }
 }
 
@@ -214,7 +209,7 @@ t.test('whatever leaves memory comes back as it was, or goes unread', async () =
         await bench.readAll()
         for (const slot of bench.model.keys()) bench.release(slot)
         await bench.run()
-        ok((bench.scratch as Scratch).bytes < 2 * segmentBytes, 'one segment at most')
+        ok(bench.paging.scratchBytes < 2 * segmentBytes, 'one segment at most')
         deepStrictEqual(bench.messages.liveBytes, 0)
         await bench.close()
         deepStrictEqual(bench.disk.paths(), [])
@@ -295,7 +290,7 @@ t.test('transient contents leave for the scratch file only when memory is short'
 t.test('what a process before left in the scratch folder is removed', async t => {
   const bench = await Bench.open(1)
   bench.disk.put('scratch/7', Buffer.alloc(100))
-  await Scratch.open(bench.disk.session(), 'scratch', bench.paging)
+  await bench.paging.openScratch(bench.disk.session(), 'scratch')
   t.same(bench.disk.paths(), [])
   await bench.close()
 })

@@ -3,14 +3,17 @@ import { Arrival } from '../../src/broker/arrival.js'
 import { Deadlines } from '../../src/broker/deadlines.js'
 import { Journal } from '../../src/broker/journal.js'
 import { Consumer } from '../../src/broker/queues/consumer.js'
-import { type DeathReason, Queue, type QueueHost } from '../../src/broker/queues/queue.js'
+import { type DeathReason, Got, Queue, type QueueHost } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
 import { queueSettings } from '../../src/broker/queues/settings.js'
-import { MessageTable } from '../../src/store/message-table.js'
+import { largeBytes, MessageTable } from '../../src/store/message-table.js'
+import { Paging } from '../../src/store/paging.js'
 import { ChunkPool } from '../../src/structures/chunk-pool.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import type { Message } from '../../src/wire/message.js'
+import { encodeProperties } from '../../src/wire/properties.js'
 import { contentOf, messageBytes } from './messages.js'
+import { SimulatedContents } from './simulated-contents.js'
 import { SimulatedWorld } from './simulated-world.js'
 
 /** A message in somebody's hands, with what the queue gave with it. */
@@ -27,6 +30,7 @@ export class QueueBench implements QueueHost {
   readonly messages = new MessageTable(new ChunkPool())
   readonly pages = new ReadyPages()
   readonly turn = this.world.turn
+  readonly paging = new Paging(this.messages, this.turn, this.world.clock, this.world.log)
   readonly journal = new Journal(this.messages, this.turn)
   readonly clock = this.world.clock
   readonly deadlines = new Deadlines(this.clock, error => {
@@ -36,6 +40,7 @@ export class QueueBench implements QueueHost {
   readonly burials: string[] = []
   readonly deliveries: string[] = []
   timesUnused = 0
+  readonly log = new SimulatedContents(this.messages, this.paging)
   readonly #arrival = new Arrival(this.messages, this.journal)
 
   constructor(args: PlainTable = {}, declaration: { readonly autoDelete?: boolean } = {}) {
@@ -63,18 +68,21 @@ export class QueueBench implements QueueHost {
     this.timesUnused++
   }
 
-  publish(id: number, { priority = 0, expirationMs = -1, size = 0 } = {}): boolean {
-    const bytes = messageBytes(contentOf({ routingKey: `${id}`, body: Buffer.alloc(size, id) }))
+  /** A `bulky` message has a body of its size, and headers with which it fills a chunk of its own. */
+  publish(id: number, { priority = 0, expirationMs = -1, size = 0, bulky = false } = {}): boolean {
+    const content = contentOf({ routingKey: `${id}`, body: Buffer.alloc(size, id) })
+    const bytes = messageBytes(bulky ? { ...content, properties: bulkyProperties } : content)
     this.#arrival.message.at(bytes, 0, bytes.length, null)
     this.#arrival.begin(priority, expirationMs, false)
     return this.queue.publish(this.#arrival)
   }
 
   get(holder: TestConsumer): void {
-    const found = this.queue.get(holder.noAck, (message, slot, _redelivered, deadline, returns) =>
+    const got = this.queue.get(holder.noAck, (message, slot, _redelivered, deadline, returns) =>
       holder.take(message, slot, deadline, returns),
     )
-    if (!found) this.deliveries.push(`${holder.name} nothing`)
+    if (got === Got.later) this.queue.whenRead(() => this.get(holder))
+    if (got === Got.nothing) this.deliveries.push(`${holder.name} nothing`)
   }
 
   subscribe(consumer: TestConsumer): void {
@@ -82,21 +90,30 @@ export class QueueBench implements QueueHost {
     this.queue.resume(consumer)
   }
 
-  /** Everything that the end of this turn and the present moment bring. */
+  /** Everything that the end of this turn, the present moment and the disk bring. */
   settle(): void {
     do {
       this.world.turns.endAll()
       this.clock.advance(0)
-    } while (this.world.turns.waiting)
+      this.log.answer(3)
+    } while (this.world.turns.waiting || this.log.waiting.length > 0)
   }
 
   #keyIn(slot: number): string {
+    if (!this.messages.inMemory(slot)) return keyAt(this.log.content(slot), 0)
     this.messages.locate(slot)
-    const { bytes, start } = this.messages
-    const key = start + 1 + bytes.readUInt8(start)
-    return bytes.toString('utf8', key + 1, key + 1 + bytes.readUInt8(key))
+    return keyAt(this.messages.bytes, this.messages.start)
   }
 }
+
+function keyAt(bytes: Buffer, start: number): string {
+  const key = start + 1 + bytes.readUInt8(start)
+  return bytes.toString('utf8', key + 1, key + 1 + bytes.readUInt8(key))
+}
+
+const bulkyProperties = encodeProperties({
+  headers: [{ key: 'bulk', value: { type: 'x', value: Buffer.alloc(largeBytes, 0xbb) } }],
+})
 
 /** Takes messages until it has `limit` in hands; 0 is no limit. */
 export class TestConsumer extends Consumer {

@@ -13,6 +13,7 @@ export class SimulatedContents implements ContentSource {
   /** Requests that wait for their answers. */
   readonly waiting: Request[] = []
   answers = 0
+  readonly #paged = new Set<number>()
   /** How likely it is that a read fails although there is something to read; not twice in a row. */
   faults = 0
   readonly #failed = new Set<number>()
@@ -42,6 +43,35 @@ export class SimulatedContents implements ContentSource {
     const before = this.#messages.offset(slot)
     this.#put(slot, this.#contents.get(before) as Buffer)
     this.#contents.delete(before)
+  }
+
+  /** All messages that are not in memory move. */
+  moveAll(): void {
+    for (const slot of this.#paged) {
+      const gone = !this.#messages.holds(slot) || this.#messages.inMemory(slot)
+      if (gone) this.#paged.delete(slot)
+      else this.move(slot)
+    }
+  }
+
+  /** The content of a message that is not in memory. */
+  content(slot: number): Buffer {
+    return this.#contents.get(this.#messages.offset(slot)) as Buffer
+  }
+
+  /** All large messages, which have chunks of their own, leave memory. */
+  pageOut(): void {
+    const { hot, cold } = this.#messages.chunks
+    for (const list of [hot, cold])
+      for (let chunk = list.oldest; chunk !== null; ) {
+        const { newer } = chunk
+        if (!chunk.pooled) {
+          if (chunk.segment < 0) this.place(chunk.slot)
+          this.#messages.evict(chunk)
+          this.#paged.add(chunk.slot)
+        }
+        chunk = newer
+      }
   }
 
   /** Nothing can be read any more where the message is. */

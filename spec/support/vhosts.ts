@@ -7,6 +7,7 @@ import type { DeathReason, Owner, Queue } from '../../src/broker/queues/queue.js
 import { ReadyPages } from '../../src/broker/queues/ready.js'
 import { Vhost } from '../../src/broker/vhost.js'
 import { MessageTable } from '../../src/store/message-table.js'
+import { Paging } from '../../src/store/paging.js'
 import { ChunkPool } from '../../src/structures/chunk-pool.js'
 import { type FieldTable, fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import type { Message } from '../../src/wire/message.js'
@@ -35,6 +36,7 @@ export class VhostBench {
     const messages = new MessageTable(new ChunkPool())
     this.vhost = new Vhost('/', {
       messages,
+      paging: new Paging(messages, turn, clock, this.world.log),
       journal: new Journal(messages, turn),
       pages: new ReadyPages(),
       definitions: new Definitions(

@@ -1,5 +1,6 @@
 /** basic.*, but for publish and ack, which the channel reads in place. */
 import { queueIn } from '../broker/names.js'
+import { Got } from '../broker/queues/queue.js'
 import { replyQueue } from '../broker/vhost.js'
 import { equivalenceClass, type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import { writeGetOk } from '../wire/hot-methods.js'
@@ -70,13 +71,19 @@ export const basicHandlers: Handlers = {
 
   'basic.get': (channel, { queue: name, noAck }) => {
     const queue = channel.queue(name)
-    const found = queue.get(noAck, (message, slot, redelivered, deadline, returns) => {
-      const tag = ++channel.lastDeliveryTag
-      if (!noAck) channel.unacked.push(tag, slot, new GetSource(queue), deadline, returns)
-      const { writer, number, frameMax } = channel
-      writeGetOk(writer, number, frameMax, tag, redelivered, queue.readyCount, message)
+    channel.carryOut(() => {
+      if (!channel.open) return true
+      const got = queue.get(noAck, (message, slot, redelivered, deadline, returns) => {
+        const tag = ++channel.lastDeliveryTag
+        if (!noAck) channel.unacked.push(tag, slot, new GetSource(queue), deadline, returns)
+        const { writer, number, frameMax } = channel
+        writeGetOk(writer, number, frameMax, tag, redelivered, queue.readyCount, message)
+      })
+      if (got === Got.nothing) channel.send('basic.get-empty', {})
+      if (got !== Got.later) return true
+      queue.whenRead(() => channel.goOn())
+      return null
     })
-    if (!found) channel.send('basic.get-empty', {})
   },
 
   'basic.ack': (channel, { deliveryTag, multiple }) =>

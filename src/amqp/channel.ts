@@ -38,8 +38,11 @@ type ChannelState = 'open' | 'refused' | 'ending' | 'closed'
 
 const noAnswer = () => {}
 
-/** What may take several turns: does about as much as `most` settlements, and tells whether that was all. */
-type Work = (most: number) => boolean
+/**
+ * What may take several turns: does about as much as `most` settlements, and tells whether that was
+ * all; null: it calls `goOn` when it can go on.
+ */
+type Work = (most: number) => boolean | null
 
 export class Channel implements TurnParty {
   readonly connection: Connection
@@ -168,9 +171,15 @@ export class Channel implements TurnParty {
   }
 
   /** Does what may take several turns, in which the connection reads nothing, and answers then. */
-  carryOut(work: Work, answer: () => void): void {
-    if (work(atOnce)) answer()
-    else this.#carryOn(work, answer)
+  carryOut(work: Work, answer = noAnswer): void {
+    const done = work(atOnce)
+    if (done === true) answer()
+    else this.#carryOn(work, answer, done === null)
+  }
+
+  /** The work that waited for something goes on. */
+  goOn(): void {
+    this.vhost.turn.add(Stage.deliver, this)
   }
 
   /** The queue of this name; the empty name is the one last declared here. */
@@ -280,21 +289,20 @@ export class Channel implements TurnParty {
     else this.vhost.turn.add(Stage.deliver, this)
   }
 
-  #carryOn(work: Work, answer: () => void): void {
+  #carryOn(work: Work, answer: () => void, waits = false): void {
     this.#work = work
     this.#worked = answer
     this.connection.work(true)
-    this.vhost.turn.add(Stage.deliver, this)
+    if (!waits) this.goOn()
   }
 
   /** Does the next part of some work; what has begun is done to its end even if the channel ends. */
   #workOn(work: Work): void {
     const { open } = this
     try {
-      if (!work(perTurn)) {
-        this.vhost.turn.add(Stage.deliver, this)
-        return
-      }
+      const done = work(perTurn)
+      if (done === false) this.goOn()
+      if (done !== true) return
       this.#work = null
       if (open) this.#worked()
     } catch (error) {

@@ -63,8 +63,8 @@ export class Arrival {
     return this.#original ?? this.message
   }
 
-  /** Keeps the message for one more holder and returns its slot. */
-  keep(): number {
+  /** Keeps the message for one more holder and returns its slot; `cold`: it will not be needed soon. */
+  keep(cold = false): number {
     if (this.#slot >= 0) {
       this.#messages.retain(this.#slot)
       return this.#slot
@@ -74,8 +74,8 @@ export class Arrival {
     this.number = number
     this.#slot =
       parts === null || !this.ownsBytes
-        ? this.#messages.add(bytes, start, end, this.marks, number)
-        : this.#messages.addOwn(bytes.subarray(start, end), parts, this.marks, number)
+        ? this.#messages.add(bytes, start, end, this.marks, number, cold)
+        : this.#messages.addOwn(bytes.subarray(start, end), parts, this.marks, number, cold)
     if (this.#held) this.#messages.retain(this.#slot)
     return this.#slot
   }

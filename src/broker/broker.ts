@@ -4,13 +4,11 @@ import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { FileLog } from '../store/file-log.js'
-import type { Log } from '../store/log.js'
 import { MessageTable } from '../store/message-table.js'
 import { Paging } from '../store/paging.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Alarms } from './alarms.js'
 import type { Command } from './command.js'
-import { ContentLoader } from './content-loader.js'
 import { Deadlines } from './deadlines.js'
 import { Definitions, type DefinitionsHost } from './definitions.js'
 import { Journal } from './journal.js'
@@ -72,8 +70,9 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.paging = new Paging(this.messages, turn, clock, log)
     this.paging.otherBytes = () => this.memoryBytes - this.messages.chunkBytes
     this.journal = new Journal(this.messages, turn)
-    const { messages, journal, pages, deadlines, definitions } = this
-    this.#shared = { messages, journal, pages, turn, clock, random, deadlines, definitions }
+    const { messages, paging, journal, pages, deadlines, definitions } = this
+    const kept = { messages, paging, journal, pages, definitions }
+    this.#shared = { ...kept, turn, clock, random, deadlines }
     if (storage === null) this.#begin()
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
   }
@@ -85,9 +84,9 @@ export class Broker implements TurnParty, DefinitionsHost {
 
   /** Bytes outside of the heap in which something stands: messages, queues, what comes in and goes out. */
   get memoryBytes(): number {
-    const { chunks, messages, pages } = this
-    const { intakeBytes, slotBytes } = messages
-    return chunks.takenBytes + messages.chunks.ownBytes + intakeBytes + slotBytes + pages.bytes
+    const { chunks, messages, pages, journal } = this
+    const contents = chunks.takenBytes + messages.chunks.ownBytes + messages.intakeBytes
+    return contents + messages.slotBytes + pages.bytes + journal.index.bytes
   }
 
   /** Reads what is kept; resolves when clients may come. */
@@ -98,15 +97,16 @@ export class Broker implements TurnParty, DefinitionsHost {
     // There is always a vhost, but for the first start.
     if (this.#vhosts.size === 0) this.definitions.together(() => this.#begin())
     await this.#openJournal(this.storage, progress)
+    await this.paging.openScratch(files, join(folder, 'scratch'))
   }
 
   /** Stops all timers; resolves when all that is to survive is on the disk. */
   async close(): Promise<void> {
     this.#cancelCompaction()
     this.deadlines.close()
-    this.paging.close()
-    const closed = await Promise.allSettled([this.journal.close(), this.definitions.close()])
-    for (const log of closed) if (log.status === 'rejected') throw log.reason
+    const parts = [this.journal, this.definitions, this.paging]
+    const closed = await Promise.allSettled(parts.map(part => part.close()))
+    for (const part of closed) if (part.status === 'rejected') throw part.reason
   }
 
   restore(command: Command): void {
@@ -156,12 +156,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     }
     const started = clock.monotonicMs()
     const recovery = await this.journal.open(owner => FileLog.open(options, owner), replay, host)
-    const loader = new ContentLoader(this.messages)
-    this.journal.contents = loader
-    const messageLog = this.journal.log as Log
-    await loader.load(this.journal, messageLog)
     this.journal.contents = this.paging
-    this.paging.log = messageLog
+    this.paging.log = this.journal.log
     this.definitions.queueSeen(replay.lastQueue)
     const skewMs = clock.monotonicMs() - clock.wallMs()
     for (let next = replay.restore(0, skewMs); next >= 0; next = replay.restore(next, skewMs))

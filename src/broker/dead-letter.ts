@@ -18,6 +18,7 @@ import { Dying } from './dying.js'
 import type { Exchange } from './exchanges/exchange.js'
 import { settle } from './queues/disposal.js'
 import type { DeathReason, Queue } from './queues/queue.js'
+import { ReadAhead } from './queues/read-ahead.js'
 import { isAt } from './router.js'
 import { keysIn, withoutBcc } from './sender-selected.js'
 import type { Vhost } from './vhost.js'
@@ -53,13 +54,17 @@ interface Burial {
 export class DeadLetters implements TurnParty {
   readonly #vhost: Vhost
   readonly #dying = new Dying()
-  #waitsForTurn = false
+  /** Its turn is to come, or a content that must be read first. */
+  #waits = false
+  #loading = false
+  readonly #readAhead: ReadAhead
   readonly #view = new Message()
   /** The last burial: in a flood the next one is most often the same. */
   #last: Burial | null = null
 
   constructor(vhost: Vhost) {
     this.#vhost = vhost
+    this.#readAhead = new ReadAhead(vhost.messages, vhost.paging, () => this.#contentCame())
   }
 
   /** Takes over a reference to a message that leaves its queue, or that it never took (`entered` is false). */
@@ -71,13 +76,13 @@ export class DeadLetters implements TurnParty {
       return
     }
     this.#dying.push(queue, slot, reason, entered)
-    if (this.#waitsForTurn) return
-    this.#waitsForTurn = true
+    if (this.#waits) return
+    this.#waits = true
     this.#vhost.turn.add(Stage.deliver, this)
   }
 
   endTurn(): void {
-    const { clock, journal, messages, turn } = this.#vhost
+    const { clock, journal, messages, paging, turn } = this.#vhost
     const share = this.#dying.count > manyLetters ? manyBurialsMs : burialMs
     const until = clock.monotonicMs() + share
     const failures: unknown[] = []
@@ -86,7 +91,8 @@ export class DeadLetters implements TurnParty {
       const logged = entered && queue.logs(slot)
       let sent = 0
       try {
-        sent = this.#bury(queue, slot, reason, logged)
+        if (messages.inMemory(slot)) sent = this.#bury(queue, slot, reason, logged)
+        else paging.lose(slot, queue.name)
       } catch (error) {
         failures.push(error)
       }
@@ -97,11 +103,24 @@ export class DeadLetters implements TurnParty {
     // What dies on the way waits for the next turn.
     for (let left = this.#dying.count; left > 0; left--) {
       if (letters >= lettersPerTurn && clock.monotonicMs() >= until) break
+      const { slot } = this.#dying
+      if (!messages.inMemory(slot) && !paging.isLost(slot)) {
+        this.#readAhead.request(this.#dying)
+        this.#loading = true
+        break
+      }
       this.#dying.shift(bury)
     }
-    this.#waitsForTurn = this.#dying.count > 0
-    if (this.#waitsForTurn) turn.add(Stage.deliver, this)
+    this.#readAhead.advance(this.#dying)
+    this.#waits = this.#dying.count > 0
+    if (this.#waits && !this.#loading) turn.add(Stage.deliver, this)
     if (failures.length > 0) throw failures[0]
+  }
+
+  #contentCame(): void {
+    if (!this.#loading) return
+    this.#loading = false
+    this.#vhost.turn.add(Stage.deliver, this)
   }
 
   /** Sends the letter of a message, which is `logged` or not; returns to how many queues. */

@@ -3,6 +3,7 @@
  * which they left. There may be millions, so they stand in columns: no object for each.
  */
 import type { DeathReason, Queue } from './queues/queue.js'
+import type { Line } from './queues/read-ahead.js'
 
 const pageLength = 4096
 
@@ -13,8 +14,9 @@ class Page {
   readonly entered: boolean[] = []
 }
 
-export class Dying {
+export class Dying implements Line {
   count = 0
+  taken = 0
   #pages: Page[] = []
   #last = new Page()
   /** Place of the first one in the first page. */
@@ -32,11 +34,27 @@ export class Dying {
     this.count++
   }
 
+  /** The slot of the first one; there must be one. */
+  get slot(): number {
+    return (this.#pages[0] as Page).slots[this.#first] as number
+  }
+
+  upcoming(from: number, into: Int32Array): number {
+    const count = Math.max(0, Math.min(into.length, this.count - from))
+    for (let i = 0; i < count; i++) {
+      const at = this.#first + from + i
+      const page = this.#pages[Math.floor(at / pageLength)] as Page
+      into[i] = page.slots[at % pageLength] as number
+    }
+    return count
+  }
+
   /** Takes the first one out and shows it to `take`; there must be one. */
   shift(take: (queue: Queue, slot: number, reason: DeathReason, entered: boolean) => void): void {
     const page = this.#pages[0] as Page
     const at = this.#first++
     this.count--
+    this.taken++
     if (this.count === 0 || this.#first === pageLength) {
       this.#pages.shift()
       this.#first = 0

@@ -7,6 +7,7 @@ import type { Clock } from '../platform/clock.js'
 import type { Random } from '../platform/random.js'
 import type { Turn } from '../platform/turn.js'
 import { Mark, type MessageTable } from '../store/message-table.js'
+import type { Paging } from '../store/paging.js'
 import { type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
@@ -47,6 +48,7 @@ export interface ReplyTarget {
 /** What all vhosts of a broker share. */
 export interface Shared {
   readonly messages: MessageTable
+  readonly paging: Paging
   readonly journal: Journal
   readonly pages: ReadyPages
   readonly turn: Turn
@@ -86,6 +88,7 @@ export class Vhost implements QueueHost {
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
   readonly messages: MessageTable
+  readonly paging: Paging
   readonly journal: Journal
   readonly pages: ReadyPages
   readonly turn: Turn
@@ -100,6 +103,7 @@ export class Vhost implements QueueHost {
   constructor(name: string, shared: Shared) {
     this.name = name
     this.messages = shared.messages
+    this.paging = shared.paging
     this.journal = shared.journal
     this.pages = shared.pages
     this.turn = shared.turn

@@ -6,6 +6,9 @@ import type { Settings } from './settings-table.js'
 
 const intervalMs = 1000
 
+/** Part of the limit from which on contents leave memory, so that a backlog alone sets no alarm. */
+const pagingPart = 0.5
+
 /** Part of V8's heap limit above which publishers are blocked. */
 const heapPart = 0.7
 
@@ -32,6 +35,8 @@ export class MemoryMonitor {
   constructor(broker: Broker, limit: number) {
     this.#broker = broker
     this.#limit = limit
+    broker.paging.limit = limit * pagingPart
+    broker.paging.look()
     this.#cancel = broker.world.clock.after(intervalMs, this.#look)
   }
 

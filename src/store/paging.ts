@@ -6,11 +6,12 @@
  * keep are written to the scratch file, chunk by chunk, and only then.
  */
 import type { Clock } from '../platform/clock.js'
+import type { Files } from '../platform/files.js'
 import type { Logger } from '../platform/log.js'
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
 import type { Chunk } from './chunks.js'
 import { Eviction, type MessageTable, scratchBase } from './message-table.js'
-import type { Scratch } from './scratch.js'
+import { Scratch } from './scratch.js'
 
 /** What contents keep, however little memory there is. */
 const defaultLeastBytes = 16 * 1024 * 1024
@@ -32,7 +33,7 @@ export interface ContentSource {
 }
 
 /** Who asked for contents. */
-export interface ContentReader {
+export interface ContentWaiter {
   /** One that was asked for is in memory now, or lost, or nobody's. */
   contentCame(): void
 }
@@ -44,7 +45,7 @@ interface Request {
   segment: number
   offset: number
   failures: number
-  reader: ContentReader | null
+  waiter: ContentWaiter | null
 }
 
 export class Paging implements TurnParty {
@@ -80,10 +81,15 @@ export class Paging implements TurnParty {
     messages.chunks.exceeded = () => this.#schedule()
   }
 
-  /** From now on transient contents may leave memory too. */
-  set scratch(scratch: Scratch) {
-    this.#scratch = scratch
-    this.#messages.scratch = scratch
+  /** From now on transient contents may leave memory too, for a folder that is emptied. */
+  async openScratch(files: Files, folder: string, segmentBytes?: number): Promise<void> {
+    this.#scratch = await Scratch.open(files, folder, this, segmentBytes)
+    this.#messages.scratch = this.#scratch
+  }
+
+  /** Bytes of contents in the scratch file. */
+  get scratchBytes(): number {
+    return this.#scratch?.bytes ?? 0
   }
 
   /** Sees how much memory there is; to be called now and then. */
@@ -91,23 +97,29 @@ export class Paging implements TurnParty {
     if (this.#exceeds()) this.#schedule()
   }
 
-  close(): void {
+  async close(): Promise<void> {
     for (const cancel of this.#retries) cancel()
     this.#retries.clear()
+    await this.#scratch?.close()
   }
 
-  /** Asks for the content of a message that is not in memory; `reader` hears when it is. */
-  ask(slot: number, reader: ContentReader): void {
+  /** Requests that are not answered. */
+  get waiting(): number {
+    return this.#requests.length - this.#idle.length
+  }
+
+  /** Asks for the content of a message that is not in memory; `waiter` hears when it is. */
+  ask(slot: number, waiter: ContentWaiter): void {
     let tag = this.#idle.pop()
     if (tag === undefined) {
       tag = this.#requests.length
-      this.#requests.push({ slot: 0, number: 0, segment: 0, offset: 0, failures: 0, reader })
+      this.#requests.push({ slot: 0, number: 0, segment: 0, offset: 0, failures: 0, waiter })
     }
     const request = this.#requests[tag] as Request
     request.slot = slot
     request.number = this.#messages.number(slot)
     request.failures = 0
-    request.reader = reader
+    request.waiter = waiter
     this.#read(request, tag)
   }
 
@@ -118,6 +130,12 @@ export class Paging implements TurnParty {
     if (number === this.#messages.number(slot)) return true
     this.#lost.delete(slot)
     return false
+  }
+
+  /** A message leaves a queue because its content cannot be had. */
+  lose(slot: number, queue: string): void {
+    const message = this.#messages.number(slot)
+    this.#logger.error({ message, queue }, 'a message that cannot be read has left its queue')
   }
 
   /** Of the log and the scratch file: content that was asked for. */
@@ -250,7 +268,7 @@ export class Paging implements TurnParty {
     const { slot, number, segment, offset } = request
     this.#logger.error(
       { err: error, message: number, segment, offset },
-      'the content of a message cannot be read and is lost',
+      'the content of a message cannot be read',
     )
     this.#lost.set(slot, number)
     this.#answer(request, tag)
@@ -265,9 +283,9 @@ export class Paging implements TurnParty {
   }
 
   #answer(request: Request, tag: number): void {
-    const reader = request.reader as ContentReader
-    request.reader = null
+    const waiter = request.waiter as ContentWaiter
+    request.waiter = null
     this.#idle.push(tag)
-    reader.contentCame()
+    waiter.contentCame()
   }
 }

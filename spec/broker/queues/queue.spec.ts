@@ -7,13 +7,13 @@ import { QueueBench, TestConsumer } from '../../support/queues.js'
 import { QueueModel } from './queue-model.js'
 
 type Step =
-  | { do: 'publish'; priority: number; expirationMs: number; size: number }
+  | { do: 'publish'; priority: number; expirationMs: number; size: number; bulky: boolean }
   | { do: 'consume'; priority: number; noAck: boolean; limit: number }
   | { do: 'get'; noAck: boolean }
   | { do: 'settle'; who: number; place: number; how: 'complete' | 'requeue' | 'discard' }
   | { do: 'cancel' | 'lose'; who: number }
   | { do: 'pass'; ms: number }
-  | { do: 'end-turn' | 'purge' }
+  | { do: 'end-turn' | 'purge' | 'page-out' }
 
 const place = fc.nat(99)
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -24,6 +24,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       priority: fc.constantFrom(0, 0, 1, 2, 3, 255),
       expirationMs: fc.constantFrom(-1, -1, -1, 0, 10, 25, 40),
       size: fc.constantFrom(0, 1, 9, 60, 100),
+      bulky: fc.boolean(),
     }),
   },
   {
@@ -53,6 +54,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('end-turn' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('purge' as const) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('page-out' as const) }) },
 )
 
 /** The queue and its model, which do the same and are compared. */
@@ -64,8 +66,11 @@ class Pair {
   readonly #holders: TestConsumer[]
   readonly #getters: { true: TestConsumer; false: TestConsumer }
   #ids = 0
+  /** Contents leave memory now and then. */
+  readonly #pages: boolean
 
-  constructor(args: PlainTable) {
+  constructor(args: PlainTable, pages: boolean) {
+    this.#pages = pages
     this.bench = new QueueBench(args)
     this.#model = new QueueModel(this.bench.queue.settings)
     this.#model.now = this.bench.clock.monotonicMs()
@@ -83,7 +88,11 @@ class Pair {
       case 'publish': {
         const id = this.#ids++
         const { priority, expirationMs, size } = step
-        strictEqual(bench.publish(id, step), model.publish(id, priority, expirationMs, size))
+        const bulky = this.#pages && step.bulky
+        strictEqual(
+          bench.publish(id, { ...step, bulky }),
+          model.publish(id, priority, expirationMs, size),
+        )
         break
       }
       case 'consume': {
@@ -97,6 +106,7 @@ class Pair {
       case 'get': {
         const holder = this.#getters[`${step.noAck}`]
         bench.get(holder)
+        bench.log.answer()
         model.get(holder)
         break
       }
@@ -122,6 +132,9 @@ class Pair {
       case 'purge':
         strictEqual(bench.queue.purge(), model.ready.length)
         model.clear('purged')
+        break
+      case 'page-out':
+        if (this.#pages) bench.log.pageOut()
         break
       case 'end-turn':
         bench.settle()
@@ -176,15 +189,18 @@ class Pair {
   }
 }
 
-function behavesAsModel(args: PlainTable): void {
+function behavesAsModel(args: PlainTable, pages: boolean): number {
+  let answers = 0
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80, size: 'max' }), steps => {
-      const pair = new Pair(args)
+      const pair = new Pair(args, pages)
       for (const step of steps) pair.run(step)
       pair.finish()
+      answers += pair.bench.log.answers
     }),
-    { seed: 17, numRuns: 200 },
+    { seed: 17, numRuns: pages ? 60 : 200 },
   )
+  return answers
 }
 
 const kinds: Readonly<Record<string, PlainTable>> = {
@@ -216,8 +232,15 @@ const kinds: Readonly<Record<string, PlainTable>> = {
   },
 }
 
-for (const [kind, args] of Object.entries(kinds))
-  t.test(`a ${kind} does what the model does`, async () => behavesAsModel(args))
+for (const [kind, args] of Object.entries(kinds)) {
+  t.test(`a ${kind} does what the model does`, async t => {
+    t.equal(behavesAsModel(args, false), 0)
+  })
+  t.test(`a ${kind} does so while contents leave memory`, async t => {
+    const waits = args['x-message-ttl'] !== 0 && args['x-max-length'] !== 0
+    t.ok(behavesAsModel(args, true) > (waits ? 5 : -1), 'and come back')
+  })
+}
 
 t.test('what is behind a dropped head expires in time', async t => {
   const bench = new QueueBench({ 'x-max-length': 2 })

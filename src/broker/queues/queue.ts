@@ -10,6 +10,7 @@
 import type { Clock } from '../../platform/clock.js'
 import { Stage, type Turn, type TurnParty } from '../../platform/turn.js'
 import { Mark, type MessageTable } from '../../store/message-table.js'
+import type { Paging } from '../../store/paging.js'
 import type { Ranges } from '../../store/targets.js'
 import type { FieldTable } from '../../wire/field-table.js'
 import { Message } from '../../wire/message.js'
@@ -21,6 +22,7 @@ import { dropBcc } from '../sender-selected.js'
 import { type Consumer, Consumers } from './consumer.js'
 import { Disposal, settle } from './disposal.js'
 import { Levels } from './levels.js'
+import { ReadAhead } from './read-ahead.js'
 import type { Ready, ReadyPages } from './ready.js'
 import type { QueueSettings } from './settings.js'
 
@@ -30,6 +32,7 @@ export type DeathReason = 'rejected' | 'expired' | 'maxlen'
 /** What a queue needs from the vhost it lives in. */
 export interface QueueHost {
   readonly messages: MessageTable
+  readonly paging: Paging
   readonly journal: Journal
   readonly pages: ReadyPages
   readonly turn: Turn
@@ -66,6 +69,12 @@ export interface QueueDeclaration {
 const deliveriesPerTurn = 2048
 const bytesPerTurn = 512 * 1024
 
+/** A message behind so many others will not be needed soon. */
+const deep = 1024
+
+/** What became of a get: there was a message, there was none, or its content must be read first. */
+export const Got = { message: 0, nothing: 1, later: 2 } as const
+
 /** Messages that expire or are thrown away in one go: about a millisecond's work. */
 const removalsPerTurn = 4096
 
@@ -100,6 +109,12 @@ export class Queue implements TurnParty {
   #levels: Levels
   readonly #view = new Message()
   readonly #limited: boolean
+  /** Reads contents that are not in memory; from the first time on that one is not. */
+  #readAhead: ReadAhead | null = null
+  /** The first message is being read. */
+  #loading = false
+  /** Who is called when it was. */
+  #waiters: (() => void)[] = []
   #waitsForTurn = false
   /** Some message here has had a deadline. */
   #timed = false
@@ -163,9 +178,7 @@ export class Queue implements TurnParty {
     }
     this.#levels.of(this.#host.messages.priority(slot)).giveBack(slot, deadline, returns + 1)
     if (this.logs(slot)) this.#host.journal.giveBack(this, slot, returns + 1)
-    this.#look(slot)
-    this.#entered(this.#view.bodySize, deadline)
-    this.#view.clear()
+    this.#entered(this.#host.messages.bodySize(slot), deadline)
     if (this.#limited) this.#dropExcess()
   }
 
@@ -184,7 +197,7 @@ export class Queue implements TurnParty {
 
   /**
    * Takes the next message out for basic.get and shows it to `take`, which gets a reference to
-   * the slot (-1 with `noAck`). False: the queue is empty.
+   * the slot (-1 with `noAck`). Returns one of `Got`.
    */
   get(
     noAck: boolean,
@@ -195,15 +208,15 @@ export class Queue implements TurnParty {
       deadline: number,
       returns: number,
     ) => void,
-  ): boolean {
+  ): number {
     this.used()
     // However much has expired: an answer that the queue is empty must be true.
-    const level = this.#live(Number.POSITIVE_INFINITY)
-    if (level === null) return false
+    const level = this.#readable(Number.POSITIVE_INFINITY)
+    if (level === null) return this.#loading ? Got.later : Got.nothing
     const { slot, deadline, returns } = level
     const redelivered = this.#redelivered(slot, returns)
     this.#look(slot)
-    this.#leave(level)
+    this.#leave(level, this.#view.bodySize)
     if (noAck) {
       take(this.#view, -1, redelivered, deadline, returns)
       this.#settle(slot)
@@ -212,8 +225,14 @@ export class Queue implements TurnParty {
       take(this.#view, slot, redelivered, deadline, returns)
     }
     this.#view.clear()
+    this.#readAhead?.advance(level.line)
     this.#watchHead()
-    return true
+    return Got.message
+  }
+
+  /** After a get that must wait: calls back once when it may be tried again. */
+  whenRead(call: () => void): void {
+    this.#waiters.push(call)
   }
 
   /** Takes in a message of an earlier start, younger than all that it has. */
@@ -292,15 +311,17 @@ export class Queue implements TurnParty {
   endTurn(): void {
     this.#waitsForTurn = false
     let bytes = 0
+    let last: Ready | null = null
     for (let i = 0; i < deliveriesPerTurn && bytes < bytesPerTurn; i++) {
       const consumer = this.consumers.next()
       if (consumer === null) break
-      const level = this.#live(removalsPerTurn)
+      const level = this.#readable(removalsPerTurn)
       if (level === null) break
+      last = level
       const { slot, deadline, returns } = level
       const redelivered = this.#redelivered(slot, returns)
       this.#look(slot)
-      this.#leave(level)
+      this.#leave(level, this.#view.bodySize)
       bytes += this.#view.bodySize
       if (consumer.noAck) {
         consumer.deliver(this.#view, -1, redelivered, deadline, returns)
@@ -312,13 +333,14 @@ export class Queue implements TurnParty {
       this.consumers.turn(consumer)
     }
     this.#view.clear()
+    if (last !== null) this.#readAhead?.advance(last.line)
     this.#watchHead()
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
   }
 
   /** Keeps a message that is being published for this queue, and notes that it is to be logged if it must be. */
   #keep(arrival: Arrival, ttlMs: number): number {
-    const slot = arrival.keep()
+    const slot = arrival.keep(this.readyCount > deep)
     const { clock, journal } = this.#host
     if (this.number > 0 && journal.keeps && (arrival.marks & Mark.persistent) !== 0)
       journal.enter(this, arrival.number, ttlMs < 0 ? 0 : clock.wallMs() + ttlMs)
@@ -355,6 +377,34 @@ export class Queue implements TurnParty {
     return level
   }
 
+  /** The same with its content in memory; null also while that is being read. */
+  #readable(most: number): Ready | null {
+    const { messages, paging } = this.#host
+    for (let level = this.#live(most); ; level = this.#live(most)) {
+      if (level === null || messages.inMemory(level.slot)) return level
+      const { slot } = level
+      if (!paging.isLost(slot)) {
+        this.#readAhead ??= new ReadAhead(messages, paging, () => this.#contentCame())
+        this.#readAhead.request(level.line)
+        this.#loading = true
+        return null
+      }
+      this.#leave(level, messages.bodySize(slot))
+      paging.lose(slot, this.name)
+      this.#settle(slot)
+    }
+  }
+
+  /** A content that was asked for came. */
+  #contentCame(): void {
+    if (!this.#loading) return
+    this.#loading = false
+    this.#schedule()
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const call of waiters) call()
+  }
+
   #look(slot: number): void {
     const { messages } = this.#host
     messages.locate(slot)
@@ -362,17 +412,16 @@ export class Queue implements TurnParty {
     if (messages.hasHiddenKeys(slot)) dropBcc(this.#view)
   }
 
-  /** Takes the message that is shown, and looked at, off the ready ones. */
-  #leave(level: Ready): void {
+  /** Takes the message that is shown off the ready ones. */
+  #leave(level: Ready, bodySize: number): void {
     level.shift()
     this.readyCount--
-    this.readyBytes -= this.#view.bodySize
+    this.readyBytes -= bodySize
   }
 
   #remove(level: Ready, reason: DeathReason): void {
     const slot = level.slot
-    this.#look(slot)
-    this.#leave(level)
+    this.#leave(level, this.#host.messages.bodySize(slot))
     this.#host.bury(this, slot, reason, true)
   }
 
@@ -387,7 +436,7 @@ export class Queue implements TurnParty {
   }
 
   #schedule(): void {
-    if (this.#waitsForTurn) return
+    if (this.#waitsForTurn || this.#loading) return
     this.#waitsForTurn = true
     this.#host.turn.add(Stage.deliver, this)
   }

@@ -4,6 +4,7 @@
  * delivered and came back stand apart, and go first when they are older.
  */
 import type { MessageTable } from '../../store/message-table.js'
+import type { Line } from './read-ahead.js'
 import { Returned } from './returned.js'
 
 /** A short queue has a small page, so that a hundred thousand idle queues cost little. */
@@ -46,13 +47,15 @@ export class ReadyPages {
   }
 }
 
-export class Ready {
+export class Ready implements Line {
   /** What `peek` shows: the slot, its deadline (0: none), and how often it came back. */
   slot = -1
   deadline = 0
   returns = 0
   /** Messages that stand here. */
   count = 0
+  /** Messages that were taken from the pages, the returned ones not counted. */
+  taken = 0
 
   readonly #messages: MessageTable
   readonly #pool: ReadyPages
@@ -152,6 +155,24 @@ export class Ready {
     else this.#next = this.#last.slots.length
   }
 
+  /** The messages among which the one that `peek` showed is the first. */
+  get line(): Line {
+    return this.#fromReturned ? (this.#returned as Returned) : this
+  }
+
+  /** Slots of messages that never left, from the `from`th on; returns how many they are. */
+  upcoming(from: number, into: Int32Array): number {
+    let filled = 0
+    let at = this.#first + from
+    for (const page of this.#pages) {
+      const end = page === this.#last ? this.#next : page.slots.length
+      for (; at < end && filled < into.length; at++) into[filled++] = page.slots[at] as number
+      if (filled === into.length) break
+      at = Math.max(0, at - end)
+    }
+    return filled
+  }
+
   /** Takes out what `peek` showed. */
   shift(): void {
     this.count--
@@ -161,6 +182,7 @@ export class Ready {
     }
     this.#first++
     this.#fresh--
+    this.taken++
     const page = this.#pages[0] as Page
     if (page === this.#last) {
       if (this.#first < this.#next) return

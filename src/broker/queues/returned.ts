@@ -4,7 +4,10 @@
  * whatever their number.
  */
 
-export class Returned {
+import type { Line } from './read-ahead.js'
+
+export class Returned implements Line {
+  taken = 0
   readonly #numbers: number[] = []
   readonly #slots: number[] = []
   readonly #deadlines: number[] = []
@@ -28,6 +31,13 @@ export class Returned {
     return this.#returns[0] as number
   }
 
+  /** The slots from the `from`th on, nearly in the order in which they go. */
+  upcoming(from: number, into: Int32Array): number {
+    const count = Math.max(0, Math.min(into.length, this.#slots.length - from))
+    for (let i = 0; i < count; i++) into[i] = this.#slots[from + i] as number
+    return count
+  }
+
   push(number: number, slot: number, deadline: number, returns: number): void {
     let place = this.#slots.length
     while (place > 0) {
@@ -46,6 +56,7 @@ export class Returned {
     const deadline = this.#deadlines.pop() as number
     const returns = this.#returns.pop() as number
     const count = this.#slots.length
+    this.taken++
     if (count === 0) return
     let place = 0
     for (;;) {
