@@ -28,7 +28,8 @@ async function openLog(disk: SimulatedDisk, owner = new MapOwner(), progress = (
 
 /** A log of some segments: so many batches of ten messages, a hundred bytes each, of which every third is settled. */
 async function written(disk: SimulatedDisk, batches: number, close = true): Promise<void> {
-  const log = await openLog(disk)
+  const owner = new MapOwner()
+  const log = await openLog(disk, owner)
   const targets = new Targets()
   targets.add(1)
   const content = Buffer.alloc(100, 'x')
@@ -37,6 +38,8 @@ async function written(disk: SimulatedDisk, batches: number, close = true): Prom
     for (let i = 0; i < 10; i++) {
       const number = log.takeNumber()
       log.appendMessage(number, targets, 0, content, 0, content.length, null, content.length)
+      // What nobody holds would be cleaned away.
+      owner.message(number, targets, 0, -1, -1, content.length, content.length)
       if (i % 3 === 0) ranges.add(number)
     }
     log.appendSettled(1, ranges)
