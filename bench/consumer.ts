@@ -20,6 +20,8 @@ import {
 
 const { address, load, cells } = workerData as WorkerTask
 const port = parentPort as NonNullable<typeof parentPort>
+/** Deliveries that are acknowledged together in random order. */
+const SHUFFLED = 500
 /** A basic.ack of channel 1 with multiple set; its delivery tag stands at octet 11. */
 const ACK = new FrameWriter().method(1, methods.ack).u64(0).u8(1).end().take()
 
@@ -64,7 +66,7 @@ class Consumer {
 
   async close(): Promise<void> {
     if (load.ack > 0 && this.scanner.deliveryTag > this.#acknowledged) {
-      this.#acknowledge([this.scanner.deliveryTag])
+      this.#acknowledge([this.scanner.deliveryTag], true)
     }
     await this.#link.close()
   }
@@ -82,7 +84,8 @@ class Consumer {
       lastPauseCounted = phase === Phase.stopped
     }
     lastAtNs = nowNs
-    if (load.ack > 0) this.#acknowledgeDue()
+    if (load.shuffled) this.#acknowledgeShuffled()
+    else if (load.ack > 0) this.#acknowledgeDue()
   }
 
   /** One acknowledgement for every `load.ack` deliveries, all of a read in one write. */
@@ -92,14 +95,30 @@ class Consumer {
       this.#acknowledged += load.ack
       tags.push(this.#acknowledged)
     }
-    if (tags.length > 0) this.#acknowledge(tags)
+    if (tags.length > 0) this.#acknowledge(tags, true)
   }
 
-  #acknowledge(tags: number[]): void {
+  #acknowledgeShuffled(): void {
+    while (this.scanner.delivered - this.#acknowledged >= SHUFFLED) {
+      const from = this.#acknowledged
+      const tags = Array.from({ length: SHUFFLED }, (_, i) => from + 1 + i)
+      for (let i = SHUFFLED - 1; i > 0; i--) {
+        const other = Math.floor(Math.random() * (i + 1))
+        const tag = tags[i] as number
+        tags[i] = tags[other] as number
+        tags[other] = tag
+      }
+      this.#acknowledged += SHUFFLED
+      this.#acknowledge(tags, false)
+    }
+  }
+
+  #acknowledge(tags: number[], multiple: boolean): void {
     const bytes = Buffer.allocUnsafe(tags.length * ACK.length)
     for (const [index, tag] of tags.entries()) {
       bytes.set(ACK, index * ACK.length)
       bytes.writeBigUInt64BE(BigInt(tag), index * ACK.length + 11)
+      bytes.writeUInt8(multiple ? 1 : 0, index * ACK.length + 19)
     }
     this.#link.write(bytes)
   }
@@ -112,7 +131,11 @@ async function open(id: number): Promise<Consumer> {
     await link.call(qos, methods.qosOk)
   }
   const queues: number[] = []
-  for (let queue = id % load.queues; queue < load.queues; queue += load.consumers) {
+  for (
+    let queue = id % load.queues;
+    queue < load.queues - load.undrained;
+    queue += load.consumers
+  ) {
     queues.push(queue)
   }
   const consumer = new Consumer(link)

@@ -10,10 +10,14 @@ export interface Load {
   producers: number
   consumers: number
   queues: number
+  /** Queues, the last ones, from which nobody consumes; with one producer on the default exchange. */
+  undrained: number
   /** Bytes of a body, at least 16: the time, the stream and the sequence number stand there. */
   size: number
   /** 0: no acknowledgements; n: one for every n deliveries. */
   ack: number
+  /** Acknowledges each message by itself, those of some hundred in random order. */
+  shuffled: boolean
   prefetch: number
   exchange: 'default' | 'fanout' | 'topic' | 'headers'
   /** Bindings of each queue, each met by a routing key (or header) of its own. */
@@ -37,8 +41,10 @@ export function load(name: string, wanted: Partial<Load>): Load {
     producers: 1,
     consumers: 1,
     queues: 1,
+    undrained: 0,
     size: 16,
     ack: 0,
+    shuffled: false,
     prefetch: 0,
     exchange: 'default',
     bindings: 1,
@@ -63,7 +69,16 @@ export function streams(load: Load): number {
   return load.producers * targets(load) * Math.max(load.priorities, 1)
 }
 
-export const copies = (load: Load): number => (load.exchange === 'fanout' ? load.queues : 1)
+/** How many deliveries follow from so many messages. */
+export function deliveries(load: Load, published: number): number {
+  if (load.exchange === 'fanout') return published * load.queues
+  const drained = load.queues - load.undrained
+  const rounds = Math.floor(published / load.queues)
+  return load.undrained === 0
+    ? published
+    : rounds * drained + Math.min(published % load.queues, drained)
+}
+
 export const queueName = (load: Load, queue: number): string => `${load.name}.${digits(queue)}`
 export const exchangeName = (load: Load): string =>
   load.exchange === 'default' ? '' : `${load.name}.${load.exchange}`

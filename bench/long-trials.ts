@@ -99,23 +99,30 @@ export function startWithQueues(count: number): Trial {
   })
 }
 
-/** Sends so many messages through a queue; what then remains on the disk? */
-export function churn(messages: number): Trial {
+/** Sends many messages through its queues, above some that nobody consumes; what is then on the disk? */
+export function churn(wanted: Partial<Load> & { messages: number }, cold = 0): Trial {
   return own(async (broker, own) => {
     await own.renewProbed()
+    const below = cold === 0 ? null : await filling(broker, cold, 'cold')
+    if (below !== null) await publishAll(below)
+    await below?.leave()
     const meter = new Meter(broker.pids)
-    const run = await Run.prepare(broker.address, load('bench', { ...persistent, messages }))
+    const run = await Run.prepare(broker.address, load('bench', { ...persistent, ...wanted }))
     try {
       await own.longestStepMs()
       meter.start()
       run.begin()
-      const result = await run.finish(await run.publishedAll(), true)
-      const { diskBytes = 0, cpuMicros = 0, peakMiB = 0 } = meter.figures(messages)
+      const { perSecond, faults } = await run.finish(await run.publishedAll(), true)
+      const { diskBytes = 0, cpuMicros = 0, peakMiB = 0 } = meter.figures(wanted.messages)
       await sleep(RECLAIM_MS)
       const longestStepMs = await own.longestStepMs()
       const folderMiB = folderMebibytes(own.data)
+      if (below !== null) {
+        const ready = await readyMessages(broker.address, below.load)
+        if (ready !== cold) faults.push(`${cold - ready} cold ones lost`)
+        await remove(broker.address, below.load)
+      }
       await run.close()
-      const { perSecond, faults } = result
       const figures = { perSecond, folderMiB, diskBytes, cpuMicros, peakMiB, longestStepMs }
       return { figures, faults }
     } catch (error) {
@@ -132,8 +139,8 @@ function own(trial: (broker: Broker, own: OwnBroker) => Promise<TrialResult>): T
   }
 }
 
-function filling(broker: Broker, messages: number): Promise<Run> {
-  return Run.prepare(broker.address, load('bench', { ...persistent, consumers: 0, messages }))
+function filling(broker: Broker, messages: number, name = 'bench'): Promise<Run> {
+  return Run.prepare(broker.address, load(name, { ...persistent, consumers: 0, messages }))
 }
 
 async function publishAll(run: Run) {

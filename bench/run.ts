@@ -7,7 +7,7 @@ import type { Address } from './link.js'
 import {
   Cell,
   type ConsumerReport,
-  copies,
+  deliveries,
   type Load,
   Phase,
   type ProducerReport,
@@ -108,12 +108,12 @@ export class Run {
       return { producers, consumers: null, perSecond, measuredPerSecond: 0, faults }
     }
     if (drain) {
-      await this.#drained(producers.published * copies(this.load))
+      await this.#drained(deliveries(this.load, producers.published))
       await sleep(AFTERMATH_MS)
     }
     this.#consumers.post(this.#measured)
     const consumers = await this.#consumers.report
-    const lost = producers.published * copies(this.load) - consumers.unique
+    const lost = deliveries(this.load, producers.published) - consumers.unique
     if (drain && lost !== 0) faults.push(`${lost} lost`)
     if (!drain && consumers.passedOver > 0) faults.push(`${consumers.passedOver} passed over`)
     if (consumers.duplicates > 0) faults.push(`${consumers.duplicates} duplicated`)

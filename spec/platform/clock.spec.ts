@@ -70,3 +70,44 @@ t.test('a moment that is past comes at once', async t => {
   t.equal(fired, 1)
   t.strictSame(waits, [0])
 })
+
+t.test('each task has its moment, whatever is set or cancelled before it', async t => {
+  const { timers, pass } = machine(t)
+  const clock = new SystemClock()
+  const done: string[] = []
+  const late = clock.after(300, () => done.push('late'))
+  clock.after(200, () => done.push('second'))
+  const never = clock.after(100, () => done.push('never'))
+  clock.after(100, () => {
+    done.push('first')
+    clock.after(50, () => done.push('between'))
+  })
+  t.equal(timers.size, 1, 'one timer for all')
+  never()
+  pass(100)
+  t.strictSame(done, ['first'])
+  pass(100)
+  t.strictSame(done, ['first', 'between', 'second'])
+  t.equal(timers.size, 1)
+  late()
+  t.equal(timers.size, 0, 'nothing keeps the process any more')
+  pass(1000)
+  clock.after(10, () => done.push('again'))
+  pass(10)
+  t.strictSame(done.slice(3), ['again'])
+  t.equal(timers.size, 0)
+})
+
+t.test('a task that throws takes no other with it', async t => {
+  const { timers, pass } = machine(t)
+  const clock = new SystemClock()
+  let done = 0
+  clock.after(10, () => {
+    throw new Error('broken')
+  })
+  clock.after(10, () => done++)
+  clock.after(20, () => done++)
+  t.throws(() => pass(10), { message: 'broken' })
+  pass(20)
+  t.strictSame([done, timers.size], [2, 0])
+})

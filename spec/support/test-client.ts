@@ -145,7 +145,7 @@ export class TestClient {
 
   /** The network is gone. */
   drop(): void {
-    this.socket.owner?.closed(null)
+    this.socket.owner?.closed()
   }
 }
 

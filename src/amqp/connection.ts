@@ -202,8 +202,8 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   ended(): void {
-    // A client may send FIN right behind its close: the answer ends our side.
-    if (this.#state === 'leaving') return
+    // A client may send FIN right behind its close: the answer ends our side, or has.
+    if (this.#state === 'leaving' || this.writer.finishing) return
     if (this.#state === 'running') this.#log.lost()
     this.#teardown()
     this.#hangUp()

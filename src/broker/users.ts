@@ -1,5 +1,5 @@
 /** Who may log in. Passwords are kept as salted hashes and compared in constant time, for unknown users too. */
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { Random } from '../platform/random.js'
 
 const saltBytes = 4
@@ -51,13 +51,13 @@ export class Users {
   /** What RabbitMQ exports of a password: base64 of a salt and SHA-256(salt, password). */
   hashOf(password: string): string {
     const salt = this.#random.bytes(saltBytes)
-    return Buffer.concat([salt, hash(salt, password)]).toString('base64')
+    return Buffer.concat([salt, saltedHash(salt, password)]).toString('base64')
   }
 
   /** Checks a login; null if it is good. A blank password never is. */
   refusal(name: string, password: string, fromLoopback: boolean): LoginRefusal | null {
     const user = this.#users.get(name) ?? this.#nobody
-    const good = timingSafeEqual(hash(user.salt, password), user.hash)
+    const good = timingSafeEqual(saltedHash(user.salt, password), user.hash)
     if (!good || password === '') return 'invalid credentials'
     if (!fromLoopback && this.#loopbackOnly.has(name)) return 'can only connect via localhost'
     return null
@@ -71,6 +71,6 @@ function userOf(passwordHash: string): User {
   return { salt: bytes.subarray(0, saltBytes), hash: bytes.subarray(saltBytes) }
 }
 
-function hash(salt: Buffer, password: string): Buffer {
-  return createHash('sha256').update(salt).update(password).digest()
+function saltedHash(salt: Buffer, password: string): Buffer {
+  return hash('sha256', Buffer.concat([salt, Buffer.from(password)]), 'buffer')
 }

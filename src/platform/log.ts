@@ -13,7 +13,11 @@ export interface Logger {
 /** Text of a client in a log line: no longer than this, and no character that could begin a line of its own. */
 const shownMax = 256
 
+/** What can stand as it is. */
+const plain = /^[ !#-[\]-~]*$/
+
 export function shown(text: string): string {
+  if (text.length <= shownMax && plain.test(text)) return text
   const cut = text.length > shownMax ? `${text.slice(0, shownMax)}...` : text
   return JSON.stringify(cut)
     .slice(1, -1)

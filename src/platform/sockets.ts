@@ -5,9 +5,11 @@
  * `received`. Measured against Node's own buffer per read on a byte relay: 1.9 times the
  * throughput at 1 KiB and at 64 KiB, even when every byte is then copied once, because the same
  * memory stays in the processor's cache and no page is ever faulted in. Node offers such a buffer
- * (`onread`) only for sockets made from a handle, hence `take` and `takeDirectly`.
+ * (`onread`) only for sockets made from a handle, hence `take` and `takeDirectly`. Where Node lets
+ * us, the handle itself is the socket: see `HandleSocket`.
  */
 import net from 'node:net'
+import { type HandleInternals, HandleSocket, handleInternals } from './handle-socket.js'
 import { Stage, type Turn, type TurnParty } from './turn.js'
 
 /** One read takes at most this many bytes. */
@@ -30,8 +32,8 @@ export interface SocketOwner {
   drained(): void
   /** The peer will send no more (FIN). */
   ended(): void
-  /** The socket is gone; nothing follows. */
-  closed(error: Error | null): void
+  /** The socket is gone, as it should or because something failed; nothing follows. */
+  closed(): void
 }
 
 /** An open connection to a peer. */
@@ -75,21 +77,21 @@ export interface SocketListener {
 }
 
 /** Node's handle of an accepted connection, as far as it is used here. */
-interface Handle {
+export interface Handle {
   getpeername(out: Address): number
   getsockname(out: Address): number
   setNoDelay(on: boolean): void
   setKeepAlive(on: boolean, delaySeconds: number): void
-  close(): void
+  close(closed?: () => void): void
 }
 
-interface Address {
+export interface Address {
   address?: string
   port?: number
 }
 
 /** The buffer that all sockets of a listener read into, as much of it as each may fill at the moment. */
-class ReadBuffer implements TurnParty {
+export class ReadBuffer implements TurnParty {
   /** What the next read of a socket may fill. */
   share: Buffer
   readonly #whole = Buffer.allocUnsafeSlow(readBufferBytes)
@@ -121,7 +123,6 @@ class NodeSocket implements Socket {
   readonly localPort: number
   readonly #socket: net.Socket
   #owner: SocketOwner | null = null
-  #error: Error | null = null
 
   constructor(handle: Handle, remote: Address, local: Address, buffer: ReadBuffer) {
     this.remoteAddress = remote.address ?? ''
@@ -145,10 +146,9 @@ class NodeSocket implements Socket {
     } as net.SocketConstructorOpts)
     this.#socket.on('drain', () => this.#owner?.drained())
     this.#socket.on('end', () => this.#owner?.ended())
-    this.#socket.on('error', error => {
-      this.#error = error
-    })
-    this.#socket.on('close', () => this.#owner?.closed(this.#error))
+    // 'close' follows.
+    this.#socket.on('error', () => {})
+    this.#socket.on('close', () => this.#owner?.closed())
   }
 
   attach(owner: SocketOwner): void {
@@ -196,6 +196,7 @@ export function listen(
   failed: (error: Error) => void,
 ): Promise<SocketListener> {
   const buffer = new ReadBuffer(turn)
+  let internals: HandleInternals | null = null
   const take = (handle: Handle) => {
     const remote: Address = {}
     const local: Address = {}
@@ -206,7 +207,11 @@ export function listen(
     }
     if (options.noDelay) handle.setNoDelay(true)
     if (options.keepAlive) handle.setKeepAlive(true, 0)
-    accept(new NodeSocket(handle, remote, local, buffer))
+    accept(
+      internals === null
+        ? new NodeSocket(handle, remote, local, buffer)
+        : new HandleSocket(handle, remote, local, buffer, internals),
+    )
   }
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => {
     const holder = socket as unknown as { _handle: Handle | null }
@@ -220,7 +225,7 @@ export function listen(
     server.listen({ port: options.port, host: options.host, backlog: options.backlog }, () => {
       server.removeListener('error', reject)
       server.on('error', failed)
-      takeDirectly(server, take, failed)
+      internals = takeDirectly(server, take, failed)
       const address = server.address() as net.AddressInfo
       resolve({
         host: address.address,
@@ -234,19 +239,20 @@ export function listen(
 /**
  * Gets the handles of accepted connections from the server's own, before Node makes sockets of them
  * that would only be taken apart again: a tenth of what opening and closing a connection costs. A
- * Node whose server has no such hook goes the long way.
+ * Node whose server has no such hook goes the long way. Returns what goes with the handles.
  */
 function takeDirectly(
   server: net.Server,
   take: (handle: Handle) => void,
   failed: (error: Error) => void,
-): void {
+): HandleInternals | null {
   const { _handle: listening } = server as unknown as {
     _handle?: { onconnection?: (status: number, handle?: Handle) => void }
   }
-  if (typeof listening?.onconnection !== 'function') return
+  if (typeof listening?.onconnection !== 'function') return null
   listening.onconnection = (status, handle) => {
     if (handle === undefined) failed(new Error(`accept failed with status ${status}`))
     else take(handle)
   }
+  return handleInternals(listening)
 }

@@ -25,6 +25,8 @@ export class FrameWriter implements TurnParty {
   at = 0
   /** Bytes handed to the socket since the connection opened. */
   bytesSent = 0
+  /** Nothing more is written: the socket ends once it has all. */
+  finishing = false
 
   readonly #pool: ChunkPool
   readonly #turn: Turn
@@ -34,7 +36,6 @@ export class FrameWriter implements TurnParty {
   /** The socket still holds bytes of ours. */
   #busy = false
   #closed = false
-  #finishing = false
   #congested = false
   /** The chunk being filled: `chunk[#from..at)` has not been handed over. */
   #chunk: Buffer | null = null
@@ -112,7 +113,7 @@ export class FrameWriter implements TurnParty {
     this.#busy = false
     this.#giveAll(this.#lentBusy)
     this.flush()
-    if (this.#finishing && !this.#busy) this.#socket.end()
+    if (this.finishing && !this.#busy) this.#socket.end()
     if (this.#congested && !this.#busy) {
       this.#congested = false
       this.#congestion.relieved()
@@ -121,8 +122,8 @@ export class FrameWriter implements TurnParty {
 
   /** Ends the socket once everything is written. */
   finish(): void {
-    if (this.#finishing) return
-    this.#finishing = true
+    if (this.finishing) return
+    this.finishing = true
     this.flush()
     if (!this.#busy) this.#socket.end()
   }
