@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Client, openClient } from './support/client.js'
 import { startProgram } from './support/program.js'
+import { eventually } from './support/waiting.js'
 
 async function dataFolder(t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'leveret-'))
@@ -26,6 +27,22 @@ async function restarted(
   await first.end(signal)
   return openClient(t, await startProgram(t, folder))
 }
+
+t.test('what was delivered before kill -9 is flagged after a later SIGTERM too', async t => {
+  const folder = await dataFolder(t)
+  const first = await startProgram(t, folder)
+  const channel = await (await openClient(t, first)).openConfirmChannel()
+  await channel.assertQueue('q')
+  channel.sendToQueue('q', Buffer.from('m'), { deliveryMode: 2 })
+  await channel.waitForConfirms()
+  await eventually('the message', () => channel.get('q'))
+  await first.end('SIGKILL')
+  await (await startProgram(t, folder)).end('SIGTERM')
+  const last = await openClient(t, await startProgram(t, folder))
+  const again = await last.channel.get('q', { noAck: true })
+  t.ok(again)
+  if (again !== false) t.ok(again.fields.redelivered)
+})
 
 for (const signal of signals) {
   t.test(`durable objects are there after ${signal}, transient ones are not`, async t => {

@@ -32,6 +32,7 @@ function command(name: Command['command'], fields: Record<string, fc.Arbitrary<u
 const commands: fc.Arbitrary<Command> = fc.oneof(
   command('snapshot.begun', {}),
   command('snapshot.ended', { lastQueue: number }),
+  command('messages.suspected', { upTo: number }),
   command('vhost.added', { name: shortstr }),
   command('user.set', { name: shortstr, passwordHash: shortstr }),
   command('exchange.declared', {

@@ -56,6 +56,8 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly #vhosts = new Map<string, Vhost>()
   readonly journal: Journal
   #cancelCompaction: () => void
+  /** Messages up to this number may have been delivered in a life that ended uncleanly. */
+  #suspectUpTo = 0
 
   constructor(settings: BrokerSettings, world: World, storage: Storage | null = null) {
     this.world = world
@@ -111,12 +113,14 @@ export class Broker implements TurnParty, DefinitionsHost {
 
   restore(command: Command): void {
     if (command.command === 'snapshot.begun') this.#clear()
+    else if (command.command === 'messages.suspected') this.#suspectUpTo = command.upTo
     else if (command.command === 'vhost.added') this.#addVhost(command.name)
     else if (command.command === 'user.set') this.users.set(command.name, command.passwordHash)
     else if ('vhost' in command) this.#vhosts.get(command.vhost)?.restore(command)
   }
 
   *commands(): Iterable<Command> {
+    if (this.#suspectUpTo > 0) yield { command: 'messages.suspected', upTo: this.#suspectUpTo }
     for (const [name, passwordHash] of this.users.all())
       yield { command: 'user.set', name, passwordHash }
     for (const vhost of this.#vhosts.values()) yield* vhost.commands()
@@ -162,8 +166,11 @@ export class Broker implements TurnParty, DefinitionsHost {
     const skewMs = clock.monotonicMs() - clock.wallMs()
     for (let next = replay.restore(0, skewMs); next >= 0; next = replay.restore(next, skewMs))
       await new Promise<void>(resolve => clock.after(0, resolve))
-    if (!recovery.clean)
-      for (const queue of queues.values()) queue.suspectUpTo = recovery.lastNumber
+    if (!recovery.clean) {
+      this.#suspectUpTo = recovery.lastNumber
+      this.definitions.append({ command: 'messages.suspected', upTo: this.#suspectUpTo })
+    }
+    for (const queue of queues.values()) queue.suspectUpTo = this.#suspectUpTo
     for (const damage of recovery.damages) log.error({ damage }, 'part of the log is lost')
     const { clean, cutBytes } = recovery
     const ms = Math.round(clock.monotonicMs() - started)

@@ -45,6 +45,8 @@ const commands = {
   'snapshot.begun': {},
   /** `lastQueue` is the highest number a queue ever had. */
   'snapshot.ended': { lastQueue: 'number' },
+  /** After an unclean stop: the messages up to this number may have been delivered before. */
+  'messages.suspected': { upTo: 'number' },
   'vhost.added': { name: 'text' },
   /** Sets a user up, or its password anew: base64 of a salt of 4 bytes and SHA-256(salt, password). */
   'user.set': { name: 'text', passwordHash: 'text' },
