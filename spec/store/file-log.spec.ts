@@ -314,6 +314,43 @@ t.test('after a clean stop only indexes are read, and the log says so', async t 
   t.equal((await Bench.open(bench.disk)).log.recovery.clean, false)
 })
 
+t.test('recovery tells how far it is, and pauses when a step has been long', async t => {
+  const bench = await Bench.open()
+  for (let i = 0; i < 100; i++) {
+    bench.publish('x'.repeat(1000), 1)
+    if (i % 10 === 9) await bench.log.flushed()
+  }
+  bench.log.appendReturned(1, 1, 1)
+  await bench.log.close()
+  const again = new Bench(bench.disk)
+  const told: number[][] = []
+  let steps = 0
+  const message = again.owner.message.bind(again.owner)
+  again.owner.message = (...said) => {
+    steps++
+    again.clock.advance(5)
+    message(...said)
+  }
+  let pauses = 0
+  const turn = new Turn(
+    task => {
+      pauses++
+      setImmediate(task)
+    },
+    error => {
+      throw error
+    },
+  )
+  const { clock, pool } = again
+  const files = again.disk.session()
+  const progress = (...said: number[]) => told.push(said)
+  await FileLog.open({ folder: 'log', files, clock, turn, pool, progress }, again.owner)
+  t.equal(steps, 100)
+  t.ok(pauses >= 5, `${pauses} pauses`)
+  t.ok(told.length > 5)
+  t.same(told.at(-1), [told[0]?.[1], told[0]?.[1]])
+})
+
 t.test('messages too small for an index are found without one', async t => {
   const bench = await Bench.open()
   for (let i = 0; i < 1000; i++) {

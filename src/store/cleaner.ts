@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../platform/clock.js'
 import type { LogOwner } from './log.js'
+import { Pace } from './pace.js'
 import { isMessage, Kind, kindAt, MessageHead, numberAt, ReturnedRecord, sizeAt } from './record.js'
 import { RecordStream } from './record-stream.js'
 import { limitOf, type Segment, segmentHeadBytes } from './segment.js'
@@ -119,7 +120,7 @@ export class Cleaner {
     const live: number[] = []
     const returns = new Returns()
     let kept = false
-    let since = this.#log.clock.monotonicMs()
+    const pace = new Pace(this.#log.clock, stepMs, resume => this.#log.clock.after(0, resume))
     const records = new RecordStream((bytes, start, offset) => {
       const kind = kindAt(bytes, start)
       const number = numberAt(bytes, start)
@@ -133,12 +134,12 @@ export class Cleaner {
       const place = kind === Kind.placed ? bytes.readUInt32LE(end - 8) : offset
       if (owner.isHeld(number, segment.number, place)) live.push(number, place)
     })
-    if (!(await windows.index(segment, records))) {
+    if (!(await windows.index(segment, records, pace))) {
       const blocks = await windows.blocks(segment)
       const limit = limitOf(segments, 0)
       const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, limit, null)
       for (const step of verdict.steps)
-        if (!isGap(step)) await windows.stream(segment, step, records)
+        if (!isGap(step)) await windows.stream(segment, step, records, pace)
     }
     if (kept) return false
     let copied = 0
@@ -152,10 +153,7 @@ export class Cleaner {
       if (copied > copiedBytesMax) {
         await this.#written()
         copied = 0
-      } else if (this.#log.clock.monotonicMs() - since > stepMs) {
-        await new Promise<void>(resolve => this.#log.clock.after(0, resolve))
-        since = this.#log.clock.monotonicMs()
-      }
+      } else if (pace.due) await pace.pause()
     }
     if (this.#stopped) return false
     returns.forEach((queue, number, count) => {

@@ -21,6 +21,7 @@ import { Batch } from './batch.js'
 import { type BatchSource, BatchWriter } from './batch-writer.js'
 import { Cleaner } from './cleaner.js'
 import type { Log, LogOwner, Recovery } from './log.js'
+import { Pace } from './pace.js'
 import { Reader } from './reader.js'
 import {
   headBytes,
@@ -45,6 +46,9 @@ const defaultSegmentBytes = 64 * 1024 * 1024
 
 /** A batch is cut here: its checksums take 3 ms. */
 const batchBytesMax = 8 * 1024 * 1024
+
+/** Recovery holds the event loop for no longer than this. */
+const recoveryStepMs = 4
 
 export interface FileLogOptions {
   readonly folder: string
@@ -93,7 +97,9 @@ export class FileLog implements Log, TurnParty, BatchSource {
     const { files, folder, pool, progress } = options
     const windows = new Windows()
     await files.makeFolder(folder)
-    const told = progress === undefined ? {} : { progress }
+    const defer = (resume: () => void) => options.turn.add(Stage.read, { endTurn: resume })
+    const pace = new Pace(options.clock, recoveryStepMs, defer)
+    const told = progress === undefined ? { pace } : { pace, progress }
     const run = new RecoveryRun(files, folder, windows, pool, owner, told)
     const found = await run.run()
     const log = new FileLog(options, owner, windows, found)

@@ -4,6 +4,7 @@
  */
 import { readAll } from '../platform/files.js'
 import { type Block, blockHeadBytes, Flag, findBlocks, windowBytes } from './block.js'
+import type { Pace } from './pace.js'
 import { sizeAt } from './record.js'
 import { NoRecord, type RecordStream } from './record-stream.js'
 import { type Segment, segmentHeadBytes } from './segment.js'
@@ -101,7 +102,12 @@ export class Windows {
   }
 
   /** Feeds the records in a run of blocks that follow each other. */
-  async stream(segment: Segment, run: readonly Block[], records: RecordStream): Promise<void> {
+  async stream(
+    segment: Segment,
+    run: readonly Block[],
+    records: RecordStream,
+    pace?: Pace,
+  ): Promise<void> {
     records.reset()
     let window: Window | null = null
     for (const [i, block] of run.entries()) {
@@ -110,20 +116,21 @@ export class Windows {
       // The rest of a record whose beginning is missing.
       const start = payloadStart(block) + (i === 0 ? block.carry : 0)
       records.feed(window.bytes, start, payloadEnd(block), window.index * windowBytes + start)
+      if (pace?.due) await pace.pause()
     }
   }
 
   /** Feeds the entries of a segment's index; false: it has none that can be read. */
-  async index(segment: Segment, records: RecordStream): Promise<boolean> {
+  async index(segment: Segment, records: RecordStream, pace?: Pace): Promise<boolean> {
     try {
-      return await this.#index(segment, records)
+      return await this.#index(segment, records, pace)
     } catch (error) {
       if (isBadPlace(error) || error instanceof NoRecord) return false
       throw error
     }
   }
 
-  async #index(segment: Segment, records: RecordStream): Promise<boolean> {
+  async #index(segment: Segment, records: RecordStream, pace?: Pace): Promise<boolean> {
     const trailer = segment.trailer
     if (trailer === null || trailer.indexAt === 0) return false
     const windows: Window[] = []
@@ -141,6 +148,7 @@ export class Windows {
       const start = payloadStart(block)
       // The index is one record without a head, so nothing in it is carried over from elsewhere.
       records.feed(window.bytes, start, payloadEnd(block), 0)
+      if (pace?.due) await pace.pause()
     }
     return true
   }
