@@ -338,6 +338,51 @@ t.test('a second program on a data folder is refused, one after kill -9 is not',
   t.notOk((await readdir(folder)).some(name => name.startsWith('control')))
 })
 
+t.test('a start after kill -9 says what it cuts off and what it cannot read', async t => {
+  const folder = await temporaryFolder(t)
+  const onFolder = ['--host', '127.0.0.1', '--port', '0', '--json', '--data', folder]
+  const connectTo = async ({ line }: Program) => {
+    const { port } = JSON.parse(await line('started TCP listener'))
+    return amqp.connect(`amqp://127.0.0.1:${port}`)
+  }
+  const first = run(t, ...onFolder)
+  const client = await connectTo(first)
+  client.on('error', () => {})
+  const channel = await client.createConfirmChannel()
+  await channel.assertQueue('q', { durable: true })
+  for (let i = 0; i < 10; i++) {
+    channel.sendToQueue('q', Buffer.from(`body ${i}`), { persistent: true })
+    await channel.waitForConfirms()
+  }
+  first.child.kill('SIGKILL')
+  await first.ended
+  const path = join(folder, 'messages', '000000000001.log')
+  const bytes = await readFile(path)
+  const place = bytes.indexOf('body 3')
+  bytes[place] = 0
+  await writeFile(path, Buffer.concat([bytes, Buffer.from('torn')]))
+  const second = run(t, ...onFolder)
+  const { damage, msg } = JSON.parse(await second.line('the log of messages is damaged'))
+  t.match(damage, { segment: 1, numbers: [4, 4] })
+  t.ok(damage.from <= place && place < damage.to)
+  t.equal(
+    msg,
+    `the log of messages is damaged in segment 1 from byte ${damage.from} to ${damage.to}: ` +
+      `batch ${damage.firstBatch}, what was lost has numbers from 4 to 4`,
+  )
+  t.match(JSON.parse(await second.line('messages recovered')).msg, /^9 .*; a torn tail of 4 bytes/)
+  const reader = await (await connectTo(second)).createChannel()
+  const left: string[] = []
+  for (let got = await reader.get('q'); got; got = await reader.get('q'))
+    left.push(got.content.toString())
+  t.strictSame(
+    left,
+    [0, 1, 2, 4, 5, 6, 7, 8, 9].map(i => `body ${i}`),
+  )
+  second.child.kill('SIGTERM')
+  t.match(await second.ended, { code: 0, errors: '' })
+})
+
 t.test('questions are answered without starting anything', async t => {
   const help = run(t, '--help')
   const asked = run(t, '--version')

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
+import { cutText, damageText } from '../store/damage.js'
 import { FileLog } from '../store/file-log.js'
 import { MessageTable } from '../store/message-table.js'
 import { Paging } from '../store/paging.js'
@@ -171,10 +172,13 @@ export class Broker implements TurnParty, DefinitionsHost {
       this.definitions.append({ command: 'messages.suspected', upTo: this.#suspectUpTo })
     }
     for (const queue of queues.values()) queue.suspectUpTo = this.#suspectUpTo
-    for (const damage of recovery.damages) log.error({ damage }, 'part of the log is lost')
+    for (const damage of recovery.damages)
+      log.error({ damage }, `the log of messages is damaged in ${damageText(damage)}`)
     const { clean, cutBytes } = recovery
     const ms = Math.round(clock.monotonicMs() - started)
-    log.info({ messages: this.messages.count, clean, cutBytes, ms }, 'messages recovered')
+    const messages = this.messages.count
+    const text = `${messages} messages recovered in ${ms} ms${cutText(cutBytes)}`
+    log.info({ messages, clean, cutBytes, ms }, text)
   }
 
   readonly #lookAtMemory = () => {

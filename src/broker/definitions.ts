@@ -18,6 +18,7 @@
 import type { Files } from '../platform/files.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
+import { cutText, damageText } from '../store/damage.js'
 import { FileLog } from '../store/file-log.js'
 import type { Log, LogOwner } from '../store/log.js'
 import type { ChunkPool } from '../structures/chunk-pool.js'
@@ -95,9 +96,12 @@ export class Definitions implements LogOwner, TurnParty {
     }
     const { epoch, records, clean, cutBytes, damages } = log.recovery
     for (const damage of damages)
-      logger.error({ damage }, 'part of the definitions is lost: some may be missing')
+      logger.error({ damage }, `the definitions are damaged in ${damageText(damage)}`)
     const ms = Math.round(clock.monotonicMs() - started)
-    logger.info({ commands: records, clean, cutBytes, ms }, 'definitions recovered')
+    logger.info(
+      { commands: records, clean, cutBytes, ms },
+      `definitions recovered from ${records} commands in ${ms} ms${cutText(cutBytes)}`,
+    )
     this.queueSeen((epoch - 1) * queuesPerLife)
     this.#log = log
   }

@@ -6,6 +6,7 @@
  *       format.json              folder-format.ts
  *       control.sock, control-*  folder-lock.ts
  *       definitions/, messages/  the logs
+ *       scratch/                 contents of transient messages that left memory; empty at a start
  */
 import { resolve } from 'node:path'
 import type { World } from '../platform/world.js'

@@ -1,6 +1,6 @@
 /** What leveretctl says of the logs of a data folder, in lines for people. */
+import { damageText } from '../store/damage.js'
 import type { SegmentFacts } from '../store/inspection.js'
-import type { Damage } from '../store/log.js'
 import type { InspectedFolder, InspectedLog } from './log-inspection.js'
 import type { LogFigures, QueueFigures } from './log-stats.js'
 
@@ -59,21 +59,7 @@ function logNotes({ cutBytes, segments, unused, damages }: InspectedLog): string
   for (const { number, index } of segments)
     if (index === 'damaged')
       notes.push(`the index of segment ${number} cannot be read: the next start reads its records`)
-  return [...notes, ...damages.map(damageLine)]
-}
-
-function damageLine({ segment, from, to, firstBatch, lastBatch, numbers }: Damage): string {
-  const place = from === to ? `from byte ${from} on` : `from byte ${from} to ${to}`
-  const batches =
-    firstBatch === lastBatch ? `batch ${firstBatch}` : `batches ${firstBatch} to ${lastBatch}`
-  const [first, last] = numbers ?? [0, 0]
-  const missing =
-    numbers === null
-      ? 'no number is missing'
-      : Number.isFinite(last)
-        ? `what was lost has numbers from ${first} to ${last}`
-        : `what was lost has numbers from ${first} on`
-  return `DAMAGE in segment ${segment} ${place}: ${batches}, ${missing}`
+  return [...notes, ...damages.map(damage => `DAMAGE: ${damageText(damage)}`)]
 }
 
 const bytesOf = (segments: readonly SegmentFacts[]) =>
