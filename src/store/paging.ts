@@ -19,6 +19,9 @@ const defaultLeastBytes = 16 * 1024 * 1024
 /** Time for sending chunks out in one turn. */
 const stepMs = 2
 
+/** Chunks which cannot leave yet, after which it looks no further: those that wait for the log are fewer. */
+const missesMax = 1024
+
 /** After looking in vain it looks again after so many times as long as that took. */
 const patience = 10
 const leastPauseMs = 5
@@ -69,7 +72,7 @@ export class Paging implements TurnParty {
   #waitsForTurn = false
   #notBefore = Number.NEGATIVE_INFINITY
   #writing = false
-  #scratchFailed = false
+  #scratchFails = false
   /** What cancels the attempts that wait. */
   readonly #retries = new Set<() => void>()
 
@@ -168,19 +171,19 @@ export class Paging implements TurnParty {
     const begun = this.#clock.monotonicMs()
     if (!this.#exceeds() || begun < this.#notBefore) return
     const before = chunks.bytes
-    for (let chunk = chunks.cold.newest; chunk !== null; ) {
-      const { older } = chunk
-      if (!this.#sendOut(chunk, begun)) return
-      chunk = older
+    const end = begun + stepMs
+    let misses = 0
+    for (let chunk = chunks.cold.newest ?? chunks.hot.oldest; chunk !== null; ) {
+      const next: Chunk | null = chunk.cold ? (chunk.older ?? chunks.hot.oldest) : chunk.newer
+      if (!this.#sendOut(chunk)) misses++
+      if (chunks.bytes <= chunks.share) return
+      if (misses > missesMax && !this.#scratchFails) break
+      if (this.#clock.monotonicMs() > end) break
+      chunk = next
     }
-    for (let chunk = chunks.hot.oldest; chunk !== null; ) {
-      const { newer } = chunk
-      if (!this.#sendOut(chunk, begun)) return
-      chunk = newer
-    }
-    if (chunks.bytes < before) return
     const now = this.#clock.monotonicMs()
-    this.#notBefore = now + Math.max(leastPauseMs, patience * (now - begun))
+    if (chunks.bytes < before) this.#schedule()
+    else this.#notBefore = now + Math.max(leastPauseMs, patience * (now - begun))
   }
 
   /** Whether there is more in memory than its share, as that is now. */
@@ -190,19 +193,13 @@ export class Paging implements TurnParty {
     return chunks.bytes > chunks.share
   }
 
-  /** Sends a chunk out, or to the scratch file, if that can be. False: no more for now. */
-  #sendOut(chunk: Chunk, begun: number): boolean {
-    const { chunks } = this.#messages
-    if (chunks.bytes <= chunks.share) return false
-    if (this.#clock.monotonicMs() > begun + stepMs) {
-      this.#schedule()
-      return false
-    }
-    if (chunk.writing || chunks.filling(chunk)) return true
+  /** Sends a chunk out; false: that cannot be yet, but perhaps once it stands in the scratch file. */
+  #sendOut(chunk: Chunk): boolean {
+    if (chunk.writing || this.#messages.chunks.filling(chunk)) return false
     const result = this.#messages.evict(chunk)
     if (result === Eviction.transient && this.#scratch !== null && !this.#writing)
       void this.#writeOut(chunk, this.#scratch)
-    return true
+    return result === Eviction.done
   }
 
   async #writeOut(chunk: Chunk, scratch: Scratch): Promise<void> {
@@ -216,7 +213,7 @@ export class Paging implements TurnParty {
       await scratch.write(parts, bytes, (segment, base) =>
         this.#messages.placeScratched(chunk, segment, base),
       )
-      this.#scratchFailed = false
+      this.#scratchFails = false
       chunk.writing = false
       this.#writing = false
       if (chunk.number >= 0) this.#messages.evict(chunk)
@@ -224,9 +221,9 @@ export class Paging implements TurnParty {
       this.look()
     } catch (error) {
       chunk.writing = false
-      if (!this.#scratchFailed)
+      if (!this.#scratchFails)
         this.#logger.warn({ err: error }, 'transient messages cannot leave memory: scratch file')
-      this.#scratchFailed = true
+      this.#scratchFails = true
       this.#afterPause(() => {
         this.#writing = false
         this.look()
@@ -235,7 +232,7 @@ export class Paging implements TurnParty {
   }
 
   #schedule(): void {
-    if (this.#waitsForTurn) return
+    if (this.#waitsForTurn || (this.log === null && this.#scratch === null)) return
     this.#waitsForTurn = true
     this.#turn.add(Stage.read, this)
   }
