@@ -35,6 +35,7 @@ export class MapOwner implements LogOwner {
   readonly contents = new Map<number, Buffer | Error>()
   durableUpTo = 0
   failures = 0
+  #liveBytes = 0
   /** A dead owner is the one of before the crash. */
   dead = false
   onDurable: (upTo: number) => void = () => {}
@@ -57,6 +58,7 @@ export class MapOwner implements LogOwner {
         expiries.set(targets.queues[i] as number, targets.expiries[i] as number)
     }
     const held = { queues, returns: new Map(), expiries, marks, bodySize, segment, offset, size }
+    this.#liveBytes += size - (this.messages.get(number)?.size ?? 0)
     this.messages.set(number, held)
   }
 
@@ -66,7 +68,9 @@ export class MapOwner implements LogOwner {
       const held = this.messages.get(number)
       if (held === undefined) continue
       held.queues.delete(queue)
-      if (held.queues.size === 0) this.messages.delete(number)
+      if (held.queues.size > 0) continue
+      this.messages.delete(number)
+      this.#liveBytes -= held.size
     }
   }
 
@@ -101,9 +105,7 @@ export class MapOwner implements LogOwner {
   }
 
   liveBytes(): number {
-    let bytes = 0
-    for (const { size } of this.messages.values()) bytes += size
-    return bytes
+    return this.#liveBytes
   }
 
   isHeld(number: number, segment: number, offset: number): boolean {

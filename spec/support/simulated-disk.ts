@@ -111,6 +111,8 @@ export class SimulatedDisk {
   free = Number.POSITIVE_INFINITY
   /** What has been done, by the name of the operation; `failed` counts those that went wrong. */
   readonly counts = { write: 0, sync: 0, create: 0, remove: 0, syncFolder: 0, failed: 0, short: 0 }
+  /** Bytes that writes have taken. */
+  writtenBytes = 0
   readonly #dice: Dice
   #names = new Map<string, Content>()
   /** Names as they are on the disk, and the changes since then in their order. */
@@ -241,6 +243,7 @@ export class SimulatedDisk {
       throw fault('ENOSPC')
     }
     this.free -= growth
+    this.writtenBytes += taken
     if (taken > 0) content.write(bytes.subarray(0, taken), at)
     if (failing) {
       this.counts.failed++
