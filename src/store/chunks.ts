@@ -81,7 +81,7 @@ export class ChunkList {
 }
 
 export class Chunks {
-  readonly #pool: ChunkPool
+  readonly pool: ChunkPool
   readonly #chunks: (Chunk | undefined)[] = []
   readonly #freeNumbers: number[] = []
   readonly hot = new ChunkList()
@@ -98,7 +98,7 @@ export class Chunks {
   exceeded: () => void = () => {}
 
   constructor(pool: ChunkPool) {
-    this.#pool = pool
+    this.pool = pool
   }
 
   at(number: number): Chunk {
@@ -121,7 +121,7 @@ export class Chunks {
         return filling
       }
     }
-    const chunk = new Chunk(this.#pool.take(), null, true, cold)
+    const chunk = new Chunk(this.pool.take(), null, true, cold)
     if (cold) this.#fillingCold = chunk
     else this.#fillingHot = chunk
     this.#enter(chunk, chunkBytes)
@@ -180,7 +180,7 @@ export class Chunks {
     list.remove(chunk)
     if (chunk.pooled) {
       this.bytes -= chunkBytes
-      this.#pool.give(chunk.bytes)
+      this.pool.give(chunk.bytes)
     } else {
       this.bytes -= held
       this.ownBytes -= held

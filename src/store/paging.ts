@@ -190,6 +190,7 @@ export class Paging implements TurnParty {
   #exceeds(): boolean {
     const { chunks } = this.#messages
     chunks.share = Math.max(this.leastBytes, this.limit - this.otherBytes())
+    chunks.pool.short = 2 * chunks.bytes > chunks.share
     return chunks.bytes > chunks.share
   }
 

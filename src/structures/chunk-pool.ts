@@ -8,13 +8,15 @@
 /** Bytes of a chunk: large enough that a write carries hundreds of small messages, and no more than one turn's input. */
 export const chunkBytes = 256 * 1024
 
-/** Idle chunks above this many bytes go back to the operating system. */
-const pooledBytesMax = 64 * 1024 * 1024
+/** Idle chunks above this many bytes go back to the operating system; above the second when memory is short. */
+const idleBytesMax = 64 * 1024 * 1024
+const idleBytesMaxWhenShort = 4 * 1024 * 1024
 
 export class ChunkPool {
   readonly #idle: Buffer[] = []
   /** Chunks handed out and not yet returned. */
   taken = 0
+  #idleMax = idleBytesMax
 
   /** A chunk of `chunkBytes` with undefined content. */
   take(): Buffer {
@@ -25,7 +27,13 @@ export class ChunkPool {
   /** Returns a chunk; the caller keeps no reference to it. */
   give(chunk: Buffer): void {
     this.taken--
-    if ((this.#idle.length + 1) * chunkBytes <= pooledBytesMax) this.#idle.push(chunk)
+    if ((this.#idle.length + 1) * chunkBytes <= this.#idleMax) this.#idle.push(chunk)
+  }
+
+  /** Memory is short, or is not any more. */
+  set short(short: boolean) {
+    this.#idleMax = short ? idleBytesMaxWhenShort : idleBytesMax
+    while (this.idleBytes > this.#idleMax) this.#idle.pop()
   }
 
   /** Counts a chunk out that somebody may still read: it goes to the garbage collector instead. */
