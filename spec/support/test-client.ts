@@ -101,6 +101,7 @@ export class TestClient {
       },
       opened: () => host.opened++,
       closed: () => host.closed++,
+      expectsMore: () => {},
     })
   }
 

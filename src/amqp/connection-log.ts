@@ -3,6 +3,7 @@
  * that a client chose is cut and escaped.
  */
 import { type Logger, shown } from '../platform/log.js'
+import type { Socket } from '../platform/sockets.js'
 import type { AmqpError } from '../wire/replies.js'
 import type { Handshake } from './handshake.js'
 import { hint } from './peer.js'
@@ -12,10 +13,11 @@ export class ConnectionLog {
   readonly #fields: { readonly conn: string }
   readonly #handshake: Handshake
 
-  /** `name` is the peer and our own address. */
-  constructor(log: Logger, name: string, handshake: Handshake) {
+  /** A connection is called by the addresses of its socket. */
+  constructor(log: Logger, socket: Socket, handshake: Handshake) {
+    const { remoteAddress, remotePort, localAddress, localPort } = socket
     this.#log = log
-    this.#fields = { conn: name }
+    this.#fields = { conn: `${remoteAddress}:${remotePort} -> ${localAddress}:${localPort}` }
     this.#handshake = handshake
   }
 

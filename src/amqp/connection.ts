@@ -57,9 +57,9 @@ export interface ConnectionHost {
   readonly isFull: boolean
   opened(connection: Connection): void
   closed(connection: Connection): void
+  /** A peer on this machine has been answered and is about to go on. */
+  expectsMore(): void
 }
-
-const methodOpen = 0x0014000a
 
 export class Connection implements SocketOwner, Congestion, HandshakeHost, Watched, Owner {
   readonly settings: ProtocolSettings
@@ -90,12 +90,11 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#broker = broker
     this.settings = settings
     this.#host = host
-    const name = `${socket.remoteAddress}:${socket.remotePort} -> ${socket.localAddress}:${socket.localPort}`
     this.writer = new FrameWriter(broker.chunks, broker.world.turn, socket, this)
     this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
     this.#blocking = new Blocking(broker.alarms, broker.journal, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
-    this.#log = new ConnectionLog(broker.world.log, name, this.#handshake)
+    this.#log = new ConnectionLog(broker.world.log, socket, this.#handshake)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
       this.#log.handshakeTimeout()
       socket.destroy()
@@ -199,6 +198,8 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#intake.count(length, bytes.length)
     if (this.#state === 'header') this.#receiveHeader(bytes.subarray(0, length))
     else this.#parse(bytes, 0, length)
+    // It is being opened or closed.
+    if (this.#channels.size === 0 && this.fromLoopback) this.#host.expectsMore()
   }
 
   ended(): void {
@@ -494,5 +495,6 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 }
 
+const methodOpen = 0x0014000a
 const connectionClose = 0x000a0032
 const connectionCloseOk = 0x000a0033

@@ -1,5 +1,6 @@
 /** Accepts sockets and makes connections of them; knows which are open. */
 import type { Broker } from '../broker/broker.js'
+import { BusyWait } from '../platform/busy-wait.js'
 import {
   type ListenOptions,
   listen,
@@ -22,6 +23,7 @@ export class Listener implements ConnectionHost {
   readonly #handshaking = new Set<Connection>()
   #socket: SocketListener | null = null
   #whenEmpty: (() => void) | null = null
+  readonly #busyWait = new BusyWait()
 
   constructor(broker: Broker, settings: ProtocolSettings) {
     this.#broker = broker
@@ -43,6 +45,7 @@ export class Listener implements ConnectionHost {
   /** Stops listening, closes all connections with `error`, and resolves when they are gone. */
   async close(error: AmqpError): Promise<void> {
     const stopped = this.#socket?.close()
+    this.#busyWait.end()
     for (const connection of [...this.#connections]) connection.close(error)
     if (this.#connections.size > 0) {
       const cancel = this.#broker.world.clock.after(this.#settings.shutdownTimeoutMs, () => {
@@ -69,6 +72,10 @@ export class Listener implements ConnectionHost {
     this.#handshaking.delete(connection)
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#whenEmpty?.()
+  }
+
+  expectsMore(): void {
+    this.#busyWait.begin()
   }
 
   #accept(socket: Socket): void {
