@@ -30,8 +30,8 @@ export interface Broker {
 export interface OwnBroker {
   /** Where it keeps its data. */
   readonly data: string
-  /** Starts it anew, without data, and such that `longestStepMs` can be asked. */
-  renewProbed(): Promise<void>
+  /** Starts it anew, without data, with these arguments, and such that `longestStepMs` can be asked. */
+  renewProbed(...more: string[]): Promise<void>
   /** Ends it and starts it on the same data; gives the milliseconds from start to handshake. */
   restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<number>
   /** The longest time its event loop was held since this was last asked. */
@@ -54,9 +54,10 @@ export async function startLeveret(where: string | null): Promise<Broker> {
   const pids: number[] = []
   let child: ChildProcess
   let probed = false
+  let more: readonly string[] = []
   const start = (): Promise<number> => {
     const data = folder === null ? ['--memory'] : ['--data', join(folder, 'data')]
-    const args = [PROGRAM, '--port', String(address.port), ...data, '--json']
+    const args = [PROGRAM, '--port', String(address.port), ...data, '--json', ...more]
     child = spawn(process.execPath, probed ? ['--import', PROBE, ...args] : args, {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, ...(folder === null ? {} : { BENCH_PROBE_FILE: probeFile(folder) }) },
@@ -77,6 +78,7 @@ export async function startLeveret(where: string | null): Promise<Broker> {
     startMs: await start(),
     renew() {
       probed = false
+      more = []
       return renew()
     },
     async stop() {
@@ -88,8 +90,9 @@ export async function startLeveret(where: string | null): Promise<Broker> {
         ? null
         : {
             data: join(folder, 'data'),
-            renewProbed() {
+            renewProbed(...args) {
               probed = true
+              more = args
               return renew()
             },
             async restart(signal) {
