@@ -87,6 +87,7 @@ t.test('a byte that is wrong anywhere among the records is found where it stands
   const sound = await inspect(fresh)
   let damaged = 0
   let indexes = 0
+  let named = 0
   for (const [segment, { path, bytes }] of images.entries())
     for (let place = 0; place < bytes.length; place += 127) {
       const disk = new SimulatedDisk(1)
@@ -109,10 +110,16 @@ t.test('a byte that is wrong anywhere among the records is found where it stands
       const near = place < 64 || (from <= place && (place < to || from === to))
       if (!near) t.fail(`byte ${place} of ${path} is not in ${from} to ${to}`)
       const [first, last] = range ?? [0, 0]
+      const known = found.segments.find(({ number }) => number === segment + 1)?.index === 'good'
+      if (known && lost.length > 1) {
+        named++
+        if (damage?.queues.join() !== '1') t.fail(`${damage?.queues} are told as the queues`)
+      }
       const untold = lost.filter(number => number < first || number > last)
       if (untold.length > 0) t.fail(`${untold} are lost, and ${first} to ${last} told`)
     }
   t.ok(damaged > 200, `${damaged} damages`)
+  t.ok(named > 20, `${named} of which the index names the queues`)
   t.ok(indexes > 5, `${indexes} indexes that cannot be read`)
 })
 

@@ -8,7 +8,16 @@
 import type { Clock } from '../platform/clock.js'
 import type { LogOwner } from './log.js'
 import { Pace } from './pace.js'
-import { isMessage, Kind, kindAt, MessageHead, numberAt, ReturnedRecord, sizeAt } from './record.js'
+import {
+  isMessage,
+  Kind,
+  kindAt,
+  MessageHead,
+  numberAt,
+  placeAt,
+  ReturnedRecord,
+  sizeAt,
+} from './record.js'
 import { RecordStream } from './record-stream.js'
 import { limitOf, type Segment, segmentHeadBytes } from './segment.js'
 import { Targets } from './targets.js'
@@ -130,8 +139,7 @@ export class Cleaner {
         if (this.#holds(this.#returned.queue, this.#returned.number)) returns.add(this.#returned)
       }
       if (!isMessage(kind) && kind !== Kind.placed) return
-      const end = start + sizeAt(bytes, start)
-      const place = kind === Kind.placed ? bytes.readUInt32LE(end - 8) : offset
+      const place = kind === Kind.placed ? placeAt(bytes, start) : offset
       if (owner.isHeld(number, segment.number, place)) live.push(number, place)
     })
     if (!(await windows.index(segment, records, pace))) {

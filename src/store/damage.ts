@@ -2,11 +2,13 @@
 import type { Damage } from './log.js'
 
 /** For example `segment 2 from byte 64 to 23196: batch 5, what was lost has numbers from 1 to 165`. */
-export function damageText({ segment, from, to, firstBatch, lastBatch, numbers }: Damage): string {
+export function damageText(damage: Damage): string {
+  const { segment, from, to, firstBatch, lastBatch, numbers, queues } = damage
   const place = from === to ? `from byte ${from} on` : `from byte ${from} to ${to}`
   const batches =
     firstBatch === lastBatch ? `batch ${firstBatch}` : `batches ${firstBatch} to ${lastBatch}`
-  return `segment ${segment} ${place}: ${batches}, ${missingText(numbers)}`
+  const concerned = queues.length === 0 ? '' : `; queue numbers: ${queues.join(', ')}`
+  return `segment ${segment} ${place}: ${batches}, ${missingText(numbers)}${concerned}`
 }
 
 function missingText(numbers: Damage['numbers']): string {

@@ -75,6 +75,8 @@ export interface Damage {
   readonly lastBatch: number
   /** Numbers among which those lost are (last: Infinity if none follows). Null: none is missing. */
   readonly numbers: readonly [first: number, last: number] | null
+  /** Queues of the messages that stood there, as far as the segment's index tells. */
+  readonly queues: readonly number[]
 }
 
 /** What a log has found when it was opened. */

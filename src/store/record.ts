@@ -288,7 +288,7 @@ export function replayRecord(
     message.read(bytes, start)
     const { targets, marks, bodySize, content } = message
     const placed = kind === Kind.placed
-    const place = placed ? bytes.readUInt32LE(end - 8) : offset
+    const place = placed ? placeAt(bytes, start) : offset
     const size = placed ? bytes.readUInt32LE(end - 4) : end - content
     replay.message(number, targets, marks, segment, place, size, bodySize)
   } else if (kind === Kind.settled) {
@@ -299,6 +299,11 @@ export function replayRecord(
   } else if (kind === Kind.opaque) {
     replay.opaque(number, bytes, body, end)
   }
+}
+
+/** Where the content of the message stands that an index entry places. */
+export function placeAt(bytes: Buffer, start: number): number {
+  return bytes.readUInt32LE(start + sizeAt(bytes, start) - 8)
 }
 
 /** The message that a moved record settles. */

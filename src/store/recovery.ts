@@ -17,7 +17,9 @@ import {
   isMessage,
   Kind,
   kindAt,
+  MessageHead,
   numberAt,
+  placeAt,
   ReturnedRecord,
   replayRecord,
   sizeAt,
@@ -33,7 +35,7 @@ import {
   segmentName,
   segmentOf,
 } from './segment.js'
-import { isGap, judge } from './verdict.js'
+import { type Gap, isGap, judge } from './verdict.js'
 import type { Windows } from './windows.js'
 
 /** Where a log that was read goes on. */
@@ -70,6 +72,7 @@ interface Opened {
 const numbersLeftOut = 2 ** 20
 
 const returned = new ReturnedRecord()
+const head = new MessageHead()
 
 /** A record that was found: `bytes` from `start`, valid only during the call, and its place. */
 export type RecordFound = (bytes: Buffer, start: number, segment: number, offset: number) => void
@@ -245,9 +248,13 @@ export class RecoveryRun {
     const { firstBatch } = segment
     const verdict = judge(blocks, firstBatch, segmentHeadBytes, limit, crc)
     const records = new RecordStream((bytes, start, offset) => this.#record(bytes, start, offset))
+    const queues = await this.#queuesIn(segment, verdict.steps.filter(isGap))
     for (const step of verdict.steps)
-      if (isGap(step)) this.#damage(segment, step.from, step.to, step.firstBatch, step.lastBatch)
-      else await this.#stream(segment, step, records)
+      if (!isGap(step)) await this.#stream(segment, step, records)
+      else {
+        const { from, to, firstBatch, lastBatch } = step
+        this.#damage(segment, from, to, firstBatch, lastBatch, queues.get(step))
+      }
     const again = new RecordStream((bytes, start, offset) => {
       this.#record(bytes, start, offset)
       this.#keepDoubtful(bytes, start)
@@ -264,6 +271,22 @@ export class RecoveryRun {
     }
     segment.size = verdict.end
     return verdict
+  }
+
+  /** The queues of messages that stood in gaps, as far as the index can be read. */
+  async #queuesIn(segment: Segment, gaps: readonly Gap[]): Promise<Map<Gap, number[]>> {
+    const all = new Map<Gap, number[]>(gaps.map(gap => [gap, []]))
+    const entries = new RecordStream((bytes, start) => {
+      if (kindAt(bytes, start) !== Kind.placed) return
+      const place = placeAt(bytes, start)
+      head.read(bytes, start)
+      for (const [{ from, to }, queues] of all)
+        if (place >= from && (place < to || from === to))
+          for (const queue of head.targets.queues.subarray(0, head.targets.count))
+            if (!queues.includes(queue)) queues.push(queue)
+    })
+    if (gaps.length > 0) await this.#windows.index(segment, entries, this.#options.pace)
+    return all
   }
 
   /** Tells the owner of the records in some blocks; what is no record is damage like any other. */
@@ -315,9 +338,16 @@ export class RecoveryRun {
     bytes.copy(this.#doubtful.buffer, this.#doubtful.at, start, start + size)
   }
 
-  #damage(segment: Segment, from: number, to: number, firstBatch: number, lastBatch: number): void {
+  #damage(
+    segment: Segment,
+    from: number,
+    to: number,
+    firstBatch: number,
+    lastBatch: number,
+    queues: readonly number[] = [],
+  ): void {
     const place = { segment: segment.number, from, to, firstBatch, lastBatch }
-    this.#open.push({ ...place, numbers: null })
+    this.#open.push({ ...place, numbers: null, queues })
   }
 
   /** The numbers between the last one seen and this one are missing. */
