@@ -138,17 +138,28 @@ function open(path: string, flags: string): Promise<OpenFile> {
   })
 }
 
+/** Node's own way with `recursive` never ends where folders cannot be made, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const make = () => fs.promises.mkdir(path, { mode: folderMode })
+  try {
+    await make().catch(async error => {
+      if (error.code !== 'ENOENT' || dirname(path) === path) throw error
+      await makeFolder(dirname(path))
+      await make()
+    })
+  } catch (error) {
+    const there = await fs.promises.stat(path).catch(() => null)
+    if (there?.isDirectory()) return
+    throw error
+  }
+  await systemFiles.syncFolder(dirname(path))
+}
+
 /** The files of the machine. */
 export const systemFiles: Files = {
   create: path => open(path, 'wx+'),
   open: path => open(path, 'r+'),
-  async makeFolder(path) {
-    const whole = resolve(path)
-    const highest = await fs.promises.mkdir(whole, { recursive: true, mode: folderMode })
-    if (highest === undefined) return
-    for (let made = whole; made.length >= highest.length; made = dirname(made))
-      await this.syncFolder(dirname(made))
-  },
+  makeFolder: path => makeFolder(resolve(path)),
   async list(folder) {
     return (await fs.promises.readdir(folder)).sort()
   },
