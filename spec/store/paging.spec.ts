@@ -271,7 +271,10 @@ t.test('transient contents leave for the scratch file only when memory is short'
   for (let i = 0; i < 70; i++) bench.add(60_000, true, true)
   await bench.run()
   t.equal(bench.disk.counts.write, 0)
-  for (let i = 0; i < 70; i++) bench.add(60_000, true, true)
+  for (let i = 0; i < 280; i++) {
+    bench.add(60_000, true, true)
+    if (i % 20 === 0) await bench.run(20)
+  }
   await bench.run(100)
   t.ok(bench.messages.chunkBytes <= 21 * chunkBytes)
   await bench.readAll()

@@ -26,6 +26,9 @@ const missesMax = 1024
 const patience = 10
 const leastPauseMs = 5
 
+/** Chunks written to the scratch file at once. */
+const writtenAtOnce = 16
+
 /** A content that cannot be read is tried again so often, each time after a pause. */
 const attempts = 3
 const pauseMs = 1000
@@ -72,6 +75,8 @@ export class Paging implements TurnParty {
   #waitsForTurn = false
   #notBefore = Number.NEGATIVE_INFINITY
   #writing = false
+  /** Chunks that are to be written to the scratch file. */
+  #outgoing: Chunk[] = []
   #scratchFails = false
   /** What cancels the attempts that wait. */
   readonly #retries = new Set<() => void>()
@@ -176,12 +181,14 @@ export class Paging implements TurnParty {
     for (let chunk = chunks.cold.newest ?? chunks.hot.oldest; chunk !== null; ) {
       const next: Chunk | null = chunk.cold ? (chunk.older ?? chunks.hot.oldest) : chunk.newer
       if (!this.#sendOut(chunk)) misses++
-      if (chunks.bytes <= chunks.share) return
+      if (chunks.bytes <= chunks.share) break
       if (misses > missesMax && !this.#scratchFails) break
       if (this.#clock.monotonicMs() > end) break
       chunk = next
     }
+    this.#writeOut()
     const now = this.#clock.monotonicMs()
+    if (chunks.bytes <= chunks.share) return
     if (chunks.bytes < before) this.#schedule()
     else this.#notBefore = now + Math.max(leastPauseMs, patience * (now - begun))
   }
@@ -194,34 +201,51 @@ export class Paging implements TurnParty {
     return chunks.bytes > chunks.share
   }
 
-  /** Sends a chunk out; false: that cannot be yet, but perhaps once it stands in the scratch file. */
+  /** Sends a chunk out; false: that cannot be yet. Some of those that cannot are noted for the scratch file. */
   #sendOut(chunk: Chunk): boolean {
     if (chunk.writing || this.#messages.chunks.filling(chunk)) return false
     const result = this.#messages.evict(chunk)
-    if (result === Eviction.transient && this.#scratch !== null && !this.#writing)
-      void this.#writeOut(chunk, this.#scratch)
+    if (result === Eviction.transient && !this.#writing && this.#outgoing.length < writtenAtOnce)
+      this.#outgoing.push(chunk)
     return result === Eviction.done
   }
 
-  async #writeOut(chunk: Chunk, scratch: Scratch): Promise<void> {
+  /** Writes the chunks which were noted to the scratch file, whereupon they can leave. */
+  #writeOut(): void {
+    const chunks = this.#outgoing
+    if (chunks.length === 0) return
+    this.#outgoing = []
+    if (this.#scratch !== null) void this.#write(chunks, this.#scratch)
+  }
+
+  async #write(chunks: readonly Chunk[], scratch: Scratch): Promise<void> {
     this.#writing = true
-    chunk.writing = true
-    const parts = chunk.pooled
-      ? [chunk.bytes.subarray(0, chunk.filled)]
-      : [chunk.bytes, ...(chunk.parts ?? [])]
-    const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+    for (const chunk of chunks) chunk.writing = true
+    const parts = chunks.map(({ bytes, parts, pooled, filled }) =>
+      pooled ? [bytes.subarray(0, filled)] : [bytes, ...(parts ?? [])],
+    )
+    const sizes = parts.map(some => some.reduce((sum, { length }) => sum + length, 0))
+    const bytes = sizes.reduce((sum, size) => sum + size, 0)
     try {
-      await scratch.write(parts, bytes, (segment, base) =>
-        this.#messages.placeScratched(chunk, segment, base),
-      )
+      await scratch.write(parts.flat(), bytes, (segment, base) => {
+        let placed = 0
+        let at = base
+        for (const [i, chunk] of chunks.entries()) {
+          placed += this.#messages.placeScratched(chunk, segment, at)
+          at += sizes[i] as number
+        }
+        return placed
+      })
       this.#scratchFails = false
-      chunk.writing = false
       this.#writing = false
-      if (chunk.number >= 0) this.#messages.evict(chunk)
+      for (const chunk of chunks) {
+        chunk.writing = false
+        if (chunk.number >= 0) this.#messages.evict(chunk)
+      }
       this.#notBefore = Number.NEGATIVE_INFINITY
       this.look()
     } catch (error) {
-      chunk.writing = false
+      for (const chunk of chunks) chunk.writing = false
       if (!this.#scratchFails)
         this.#logger.warn({ err: error }, 'transient messages cannot leave memory: scratch file')
       this.#scratchFails = true
