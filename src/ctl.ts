@@ -51,9 +51,13 @@ const commands: Readonly<Record<string, (folder: string, flags: Flags) => Promis
 }
 
 async function verify(folder: string, { json }: Flags): Promise<number> {
-  const found = await inspectFolder(folder, () => () => {})
+  const names = new QueueNames()
+  const found = await inspectFolder(folder, log => {
+    const figures = new LogFigures(names)
+    return log === 'definitions' ? (bytes, start) => figures.count(bytes, start) : () => {}
+  })
   const sound = isSound(found)
-  print(json ? [JSON.stringify({ sound, ...found })] : verifyLines(found))
+  print(json ? [JSON.stringify({ sound, ...found })] : verifyLines(found, names))
   return sound ? 0 : exitDamaged
 }
 
@@ -66,7 +70,7 @@ async function stats(folder: string, { json }: Flags): Promise<number> {
     return (bytes, start) => log.count(bytes, start)
   })
   const queues = figures.flatMap(log => log.queues())
-  if (!json) print(statsLines(found, figures, queues))
+  if (!json) print(statsLines(found, figures, queues, names))
   else {
     const logs = found.logs.map((log, i) => {
       const { records, left } = figuresOf(log, figures[i] as LogFigures)

@@ -152,7 +152,7 @@ t.test('damage is told, and ends it with 1', async t => {
   const { code, output } = await onFolder(folder, 'verify')
   t.equal(code, 1)
   const [, from = '', to = '', first = '', last = ''] =
-    /DAMAGE: segment 2 from byte (\d+) to (\d+): batch.*numbers from (\d+) to (\d+); queue numbers: 1\n/.exec(
+    /DAMAGE: segment 2 from byte (\d+) to (\d+): batch.*numbers from (\d+) to (\d+); in the queues 'orders' in vhost '\/'\n/.exec(
       output,
     ) ?? []
   t.ok(Number(from) <= 5000 && 5000 < Number(to), output)

@@ -1,6 +1,7 @@
 /** A broker without sockets: its vhosts, its users, its memory and its alarms. */
 import { join } from 'node:path'
 import type { Files } from '../platform/files.js'
+import { shown } from '../platform/log.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { cutText, damageText } from '../store/damage.js'
@@ -172,8 +173,12 @@ export class Broker implements TurnParty, DefinitionsHost {
       this.definitions.append({ command: 'messages.suspected', upTo: this.#suspectUpTo })
     }
     for (const queue of queues.values()) queue.suspectUpTo = this.#suspectUpTo
+    const nameOf = (number: number) => {
+      const queue = queues.get(number)
+      return queue && `'${shown(queue.name)}'`
+    }
     for (const damage of recovery.damages)
-      log.error({ damage }, `the log of messages is damaged in ${damageText(damage)}`)
+      log.error({ damage }, `the log of messages is damaged in ${damageText(damage, nameOf)}`)
     const { clean, cutBytes } = recovery
     const ms = Math.round(clock.monotonicMs() - started)
     const messages = this.messages.count

@@ -3,6 +3,7 @@ import { damageText } from '../store/damage.js'
 import type { SegmentFacts } from '../store/inspection.js'
 import type { InspectedFolder, InspectedLog } from './log-inspection.js'
 import type { LogFigures, QueueFigures } from './log-stats.js'
+import type { QueueNames } from './queue-names.js'
 
 /** Nothing that was durable is missing. */
 export function isSound({ logs }: InspectedFolder): boolean {
@@ -10,10 +11,10 @@ export function isSound({ logs }: InspectedFolder): boolean {
 }
 
 /** Whether the logs are sound, and what the next start does about it. */
-export function verifyLines(found: InspectedFolder): string[] {
+export function verifyLines(found: InspectedFolder, names: QueueNames): string[] {
   return [
     `${found.folder}: ${counted(found.epoch, 'start')}`,
-    ...found.logs.flatMap(log => [logLine(log), ...logNotes(log).map(note => `  ${note}`)]),
+    ...found.logs.flatMap(log => [logLine(log), ...logNotes(log, names).map(note => `  ${note}`)]),
     isSound(found) ? 'sound' : 'damaged',
   ]
 }
@@ -23,6 +24,7 @@ export function statsLines(
   found: InspectedFolder,
   figures: readonly LogFigures[],
   queues: readonly QueueFigures[],
+  names: QueueNames,
 ): string[] {
   const lines = [`${found.folder}: ${counted(found.epoch, 'start')}`]
   for (const [i, log] of found.logs.entries()) {
@@ -31,8 +33,9 @@ export function statsLines(
     for (const [kind, count] of records)
       lines.push(`  ${kind}: ${counted(count.records, 'record')}, ${bytesText(count.bytes)}`)
   }
-  for (const { number, vhost, name, messages, bytes } of queues) {
-    const queue = name === null ? `deleted queue ${number}` : `queue '${name}' in vhost '${vhost}'`
+  for (const { number, messages, bytes } of queues) {
+    const name = names.text(number)
+    const queue = name === undefined ? `deleted queue ${number}` : `queue ${name}`
     lines.push(`${queue}: ${counted(messages, 'message')}, ${bytesText(bytes)}`)
   }
   return lines
@@ -51,7 +54,8 @@ function logLine({ name, segments, records, clean }: InspectedLog): string {
   return `${name}: ${size}, ${counted(records, 'record')}, ${end}`
 }
 
-function logNotes({ cutBytes, segments, unused, damages }: InspectedLog): string[] {
+function logNotes(log: InspectedLog, names: QueueNames): string[] {
+  const { cutBytes, segments, unused, damages } = log
   const notes: string[] = []
   if (cutBytes > 0) notes.push(`the next start cuts off a torn tail of ${cutBytes} bytes`)
   for (const { number } of unused)
@@ -59,7 +63,8 @@ function logNotes({ cutBytes, segments, unused, damages }: InspectedLog): string
   for (const { number, index } of segments)
     if (index === 'damaged')
       notes.push(`the index of segment ${number} cannot be read: the next start reads its records`)
-  return [...notes, ...damages.map(damage => `DAMAGE: ${damageText(damage)}`)]
+  const nameOf = (queue: number) => names.text(queue)
+  return [...notes, ...damages.map(damage => `DAMAGE: ${damageText(damage, nameOf)}`)]
 }
 
 const bytesOf = (segments: readonly SegmentFacts[]) =>

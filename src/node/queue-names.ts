@@ -1,5 +1,6 @@
 /** The names of durable queues, which the log of messages knows only by numbers. */
 import { type Command, decodeCommand } from '../broker/command.js'
+import { shown } from '../platform/log.js'
 
 export interface QueueName {
   readonly vhost: string
@@ -18,6 +19,12 @@ export class QueueNames {
       this.#names.set(number, { vhost, name })
     } else if (command.command === 'queue.deleted') this.#names.delete(command.number)
     return command
+  }
+
+  /** The name of a queue for people; undefined: there is no such queue any more. */
+  text(number: number): string | undefined {
+    const known = this.#names.get(number)
+    return known && `'${shown(known.name)}' in vhost '${shown(known.vhost)}'`
   }
 
   /** Undefined: there is no such queue any more. */

@@ -1,13 +1,20 @@
 /** What is said of damage in a log: where it is, and what may be missing. */
 import type { Damage } from './log.js'
 
-/** For example `segment 2 from byte 64 to 23196: batch 5, what was lost has numbers from 1 to 165`. */
-export function damageText(damage: Damage): string {
+/**
+ * For example `segment 2 from byte 64 to 23196: batch 5, what was lost has numbers from 1 to 165;
+ * in the queues 'orders', number 7`. `nameOf` knows queues by their numbers.
+ */
+export function damageText(
+  damage: Damage,
+  nameOf: (queue: number) => string | undefined = () => undefined,
+): string {
   const { segment, from, to, firstBatch, lastBatch, numbers, queues } = damage
   const place = from === to ? `from byte ${from} on` : `from byte ${from} to ${to}`
   const batches =
     firstBatch === lastBatch ? `batch ${firstBatch}` : `batches ${firstBatch} to ${lastBatch}`
-  const concerned = queues.length === 0 ? '' : `; queue numbers: ${queues.join(', ')}`
+  const names = queues.map(queue => nameOf(queue) ?? `number ${queue}`)
+  const concerned = names.length === 0 ? '' : `; in the queues ${names.join(', ')}`
   return `segment ${segment} ${place}: ${batches}, ${missingText(numbers)}${concerned}`
 }
 
