@@ -172,7 +172,10 @@ export class Broker implements TurnParty, DefinitionsHost {
       this.#suspectUpTo = recovery.lastNumber
       this.definitions.append({ command: 'messages.suspected', upTo: this.#suspectUpTo })
     }
-    for (const queue of queues.values()) queue.suspectUpTo = this.#suspectUpTo
+    for (const queue of queues.values()) {
+      queue.suspectUpTo = this.#suspectUpTo
+      queue.watchHead()
+    }
     const nameOf = (number: number) => {
       const queue = queues.get(number)
       return queue && `'${shown(queue.name)}'`

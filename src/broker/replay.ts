@@ -150,7 +150,14 @@ export class Replay implements LogReplay {
   #enter(queue: number, slot: number, expiryMs: number, returns: number, skewMs: number): void {
     // 0 would be no deadline at all.
     const deadline = expiryMs === 0 ? 0 : Math.max(expiryMs + skewMs, Number.MIN_VALUE)
-    ;(this.#queues.get(queue) as Queue).restore(slot, deadline, returns)
+    const to = this.#queues.get(queue) as Queue
+    if (!to.deleted) {
+      to.restore(slot, deadline, returns)
+      return
+    }
+    // Its lease has ended meanwhile.
+    this.#journal.settle(to, slot)
+    this.#messages.release(slot)
   }
 
   /** Forgets a message, of which a newer record has come. */

@@ -226,7 +226,7 @@ export class Queue implements TurnParty {
     }
     this.#view.clear()
     this.#readAhead?.advance(level.line)
-    this.#watchHead()
+    this.watchHead()
     return Got.message
   }
 
@@ -235,13 +235,14 @@ export class Queue implements TurnParty {
     this.#waiters.push(call)
   }
 
-  /** Takes in a message of an earlier start, younger than all that it has. */
+  /** Takes in a message of an earlier start, younger than all that it has; `watchHead` follows the last. */
   restore(slot: number, deadline: number, returns: number): void {
     const { messages } = this.#host
     const level = this.#levels.of(messages.priority(slot))
     if (returns === 0) level.push(slot, deadline)
     else level.giveBack(slot, deadline, returns)
-    this.#entered(messages.bodySize(slot), deadline)
+    this.#entered(messages.bodySize(slot), 0)
+    if (deadline !== 0) this.#timed = true
   }
 
   /** Takes the newest ready messages from `from` on out whose publishers were told that they were refused. */
@@ -334,7 +335,7 @@ export class Queue implements TurnParty {
     }
     this.#view.clear()
     if (last !== null) this.#readAhead?.advance(last.line)
-    this.#watchHead()
+    this.watchHead()
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
   }
 
@@ -430,7 +431,7 @@ export class Queue implements TurnParty {
     this.readyBytes += bodySize
     if (deadline !== 0) {
       this.#timed = true
-      this.#watchHead()
+      this.watchHead()
     }
     if (!this.#waitsForTurn && this.consumers.next() !== null) this.#schedule()
   }
@@ -448,7 +449,7 @@ export class Queue implements TurnParty {
   }
 
   /** Sees to it that the first message is looked at when it expires. */
-  #watchHead(): void {
+  watchHead(): void {
     if (!this.#timed) return
     const level = this.#levels.head()
     if (level === null || level.deadline === 0) return
@@ -458,7 +459,7 @@ export class Queue implements TurnParty {
 
   #expireHead(): void {
     this.#live(removalsPerTurn)
-    this.#watchHead()
+    this.watchHead()
   }
 
   /** True if the queue is full and refuses what is published. */
@@ -482,7 +483,7 @@ export class Queue implements TurnParty {
         (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
     )
       this.#remove(this.#levels.head() as Ready, 'maxlen')
-    this.#watchHead()
+    this.watchHead()
   }
 
   #throwAway(): void {
