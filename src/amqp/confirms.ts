@@ -44,6 +44,10 @@ export class Confirms implements TurnParty, LogWaiter {
     if (sequence - this.#told > this.#awaited.length) this.#grow()
     this.#awaited[sequence & (this.#awaited.length - 1)] = wasRefused ? refused : loggedAs
     this.#atTurnEnd()
+    // At once: a failure before the turn ends must not pass it by.
+    if (loggedAs === 0 || this.#waitsForLog) return
+    this.#waitsForLog = true
+    this.#journal.wait(this)
   }
 
   /** The channel is closed: nothing more is told. */
@@ -52,9 +56,9 @@ export class Confirms implements TurnParty, LogWaiter {
   }
 
   durable(): boolean {
-    this.#waitsForLog = false
-    if (!this.#closed) this.#atTurnEnd()
-    return false
+    this.#waitsForLog = !this.#closed && this.#told < this.#last
+    if (this.#waitsForLog) this.#atTurnEnd()
+    return this.#waitsForLog
   }
 
   failed(from: number, given: Set<number>): boolean {
@@ -84,9 +88,6 @@ export class Confirms implements TurnParty, LogWaiter {
       last++
     }
     if (last > this.#told) this.#tell(last, answer)
-    if (last === this.#last || this.#waitsForLog) return
-    this.#waitsForLog = true
-    this.#journal.wait(this)
   }
 
   #atTurnEnd(): void {
