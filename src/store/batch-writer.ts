@@ -298,6 +298,9 @@ export class BatchWriter {
       segment.head = null
       segment.end = end
       segment.size = end
+    } else if (this.failing && this.#current === null) {
+      // All that failed was withdrawn: only a sync shows that the disk works again.
+      await this.#writeHead(await this.#roll(batch))
     }
     if (batch.urgent || this.#unsynced.length >= unsyncedMax) this.#syncDue = true
     else
