@@ -81,6 +81,8 @@ export class FileLog implements Log, TurnParty, BatchSource {
   readonly #writer: BatchWriter
   #gathering: Batch
   #inTransaction = false
+  /** The highest number appended before the transaction. */
+  #beforeTransaction = 0
   #waitsForTurn = false
   /** Up to this number the owner has been told of a failure. */
   #failedUpTo: number
@@ -220,6 +222,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
   beginTransaction(): void {
     this.#inTransaction = true
     this.#gathering.atomic = true
+    this.#beforeTransaction = this.#appendedUpTo
   }
 
   endTransaction(): number {
@@ -329,8 +332,10 @@ export class FileLog implements Log, TurnParty, BatchSource {
     const waiting = [...this.#writer.held, ...this.#writer.pending, this.#gathering]
     const first = waiting.find(batch => batch.first >= 0)?.first ?? this.nextNumber
     const from = Math.max(this.#failedUpTo + 1, first)
-    this.#failedUpTo = this.#appendedUpTo
-    if (from <= this.#appendedUpTo) this.owner.failed(from, error)
+    // A transaction in progress fails as a whole, once it has ended.
+    const upTo = this.#inTransaction ? this.#beforeTransaction : this.#appendedUpTo
+    this.#failedUpTo = upTo
+    if (from <= upTo) this.owner.failed(from, error)
   }
 
   held(error: Error, moreBytes: number): void {
