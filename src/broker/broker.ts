@@ -108,9 +108,16 @@ export class Broker implements TurnParty, DefinitionsHost {
   async close(): Promise<void> {
     this.#cancelCompaction()
     this.deadlines.close()
+    if (this.storage !== null) await this.#allLeft()
     const parts = [this.journal, this.definitions, this.paging]
     const closed = await Promise.allSettled(parts.map(part => part.close()))
     for (const part of closed) if (part.status === 'rejected') throw part.reason
+  }
+
+  /** Resolves when no message is half gone: after a proper stop none comes back. */
+  async #allLeft(): Promise<void> {
+    const { clock } = this.world
+    while (this.journal.leaving > 0) await new Promise<void>(resolve => clock.after(0, resolve))
   }
 
   restore(command: Command): void {

@@ -78,6 +78,7 @@ export class DeadLetters implements TurnParty {
     this.#dying.push(queue, slot, reason, entered)
     if (this.#waits) return
     this.#waits = true
+    this.#vhost.journal.leaving++
     this.#vhost.turn.add(Stage.deliver, this)
   }
 
@@ -113,7 +114,8 @@ export class DeadLetters implements TurnParty {
     }
     this.#readAhead.advance(this.#dying)
     this.#waits = this.#dying.count > 0
-    if (this.#waits && !this.#loading) turn.add(Stage.deliver, this)
+    if (!this.#waits) journal.leaving--
+    else if (!this.#loading) turn.add(Stage.deliver, this)
     if (failures.length > 0) throw failures[0]
   }
 

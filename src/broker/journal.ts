@@ -64,6 +64,8 @@ export class Journal implements LogOwner, TurnParty {
   durableUpTo = 0
   /** Bytes of content of all logged messages that are held. */
   heldBytes = 0
+  /** Who still takes messages out of queues, over several turns: how many. */
+  leaving = 0
   /** Who asks the log for contents. */
   contents: ContentReader | null = null
   readonly index = new NumberIndex()

@@ -16,6 +16,8 @@ export class Disposal implements TurnParty {
   readonly #levels: Levels
   readonly #queue: Queue
   readonly #host: QueueHost
+  /** It takes more than one turn. */
+  #continued = false
 
   constructor(levels: Levels, queue: Queue, host: QueueHost) {
     this.#levels = levels
@@ -27,11 +29,14 @@ export class Disposal implements TurnParty {
     let left = perTurn
     for (let level = this.#levels.head(); level !== null; level = this.#levels.head()) {
       if (left-- === 0) {
+        if (!this.#continued) this.#host.journal.leaving++
+        this.#continued = true
         this.#host.turn.add(Stage.deliver, this)
         return
       }
       settle(this.#queue, level.slot, this.#host)
       level.shift()
     }
+    if (this.#continued) this.#host.journal.leaving--
   }
 }
