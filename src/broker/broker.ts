@@ -33,6 +33,8 @@ export interface Storage {
   readonly files: Files
   /** A folder that is there, and nobody else's. */
   readonly folder: string
+  /** Instead of the log's own size of a segment. */
+  readonly segmentBytes?: number
 }
 
 /** Told now and then how far recovery has come, in bytes of the logs. */
@@ -150,12 +152,14 @@ export class Broker implements TurnParty, DefinitionsHost {
       for (const queue of queues.values()) if (queue.number > 0) yield queue
   }
 
-  async #openJournal({ files, folder }: Storage, progress: RecoveryProgress): Promise<void> {
+  async #openJournal(storage: Storage, progress: RecoveryProgress): Promise<void> {
+    const { files, folder, segmentBytes } = storage
     const { clock, turn, log } = this.world
     const queues = new Map(Array.from(this.#durableQueues(), queue => [queue.number, queue]))
     const replay = new Replay(this.messages, this.journal, queues)
     const place = { files, folder: join(folder, 'messages'), pool: this.chunks }
-    const options = { ...place, clock, turn, progress }
+    const size = segmentBytes === undefined ? {} : { segmentBytes }
+    const options = { ...place, ...size, clock, turn, progress }
     const host = {
       whenDefined: (call: () => void) => this.definitions.whenDurable(this.definitions.last, call),
       logFailing: (error: Error | null) => {
