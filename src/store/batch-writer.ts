@@ -245,6 +245,8 @@ export class BatchWriter {
       const before = first !== undefined && (first.relief || first.first < earliest.first)
       return (before ? pending : held).shift() as Batch
     }
+    // Of what was withdrawn there is nothing to write.
+    if (earliest?.records === 0 && pending.length === 0) return held.shift() as Batch
     const batch = pending.shift() ?? this.#source.gathered()
     if (batch === null || batch.relief || (batch.own === 0 && earliest === undefined)) return batch
     const relief = new Batch(this.#pool)

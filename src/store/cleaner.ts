@@ -103,8 +103,9 @@ export class Cleaner {
     let bytes = 0
     for (const segment of segments) bytes += segment.size
     const live = owner.liveBytes()
-    const allowed = (short ? deadPerLiveWhenShort : deadPerLive) * live
-    return bytes - live > allowed + 2 * segmentBytes
+    const dead = bytes - live
+    if (short) return dead > deadPerLiveWhenShort * live + segmentBytes
+    return dead > deadPerLive * live + 2 * segmentBytes
   }
 
   async #clean(): Promise<void> {
