@@ -41,15 +41,15 @@ t.test('no more than 64 MiB stay idle', async t => {
   t.equal(pool.idleBytes, 64 * 1024 * 1024)
 })
 
-t.test('no more than 4 MiB while memory is short', async t => {
+t.test('no more than 24 MiB while memory is short', async t => {
   const pool = new ChunkPool()
-  const chunks = Array.from({ length: 100 }, () => pool.take())
-  for (const chunk of chunks.splice(0, 50)) pool.give(chunk)
+  const chunks = Array.from({ length: 400 }, () => pool.take())
+  for (const chunk of chunks.splice(0, 200)) pool.give(chunk)
   pool.short = true
-  t.equal(pool.idleBytes, 4 * 1024 * 1024, 'at once')
-  for (const chunk of chunks.splice(0, 25)) pool.give(chunk)
-  t.equal(pool.idleBytes, 4 * 1024 * 1024)
+  t.equal(pool.idleBytes, 24 * 1024 * 1024, 'at once')
+  for (const chunk of chunks.splice(0, 100)) pool.give(chunk)
+  t.equal(pool.idleBytes, 24 * 1024 * 1024)
   pool.short = false
   for (const chunk of chunks) pool.give(chunk)
-  t.equal(pool.idleBytes, 4 * 1024 * 1024 + 25 * chunkBytes)
+  t.equal(pool.idleBytes, 24 * 1024 * 1024 + 100 * chunkBytes)
 })

@@ -8,9 +8,13 @@
 /** Bytes of a chunk: large enough that a write carries hundreds of small messages, and no more than one turn's input. */
 export const chunkBytes = 256 * 1024
 
-/** Idle chunks above this many bytes go back to the operating system; above the second when memory is short. */
+/**
+ * Idle chunks above this many bytes go back to the operating system; above the second when memory
+ * is short. Chunks of a batch come back together: with few kept, most would be collected as
+ * garbage and made again, which costs more than their memory is worth.
+ */
 const idleBytesMax = 64 * 1024 * 1024
-const idleBytesMaxWhenShort = 4 * 1024 * 1024
+const idleBytesMaxWhenShort = 24 * 1024 * 1024
 
 export class ChunkPool {
   readonly #idle: Buffer[] = []
