@@ -98,8 +98,10 @@ class Soak {
     const random = this.#random
     let inVain = 0
     for (; random.oneIn(6); inVain++) await this.#broker.startInVain(random.between(30, 400))
+    // Long enough for what ages to be overdue when it is recovered.
+    if (random.oneIn(3)) await sleep(random.between(100, 600))
     const startMs = await this.#start()
-    const drained = random.oneIn(3)
+    const drained = random.oneIn(4)
     if (drained) await this.#drain()
     const ending = random.oneIn(8) ? 'stop' : this.#powerCut ? 'power cut' : 'kill -9'
     const loadMs = random.between(50, LOAD_MS)
@@ -121,7 +123,7 @@ class Soak {
 
   /** Publishers and consumers, until the broker is ended. */
   async #load(forMs: number, ending: Ending): Promise<void> {
-    const consumers = await this.#consumers(queue => queue !== 'slow' || this.#random.oneIn(3))
+    const consumers = await this.#consumers(queue => queue !== 'slow' || this.#random.oneIn(8))
     const publishers = await Promise.all(
       this.#flows.map(flow => startPublisher(this.#world.address, flow, this.#random)),
     )
