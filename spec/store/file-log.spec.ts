@@ -24,6 +24,7 @@ class Bench {
     this.disk = disk
   }
 
+  /** `segmentBytes` 0: as large as the log finds right. */
   static async open(disk?: SimulatedDisk, segmentBytes = 16 * 1024): Promise<Bench> {
     const bench = new Bench(disk)
     await bench.begin(segmentBytes, bench.disk.session())
@@ -36,7 +37,7 @@ class Bench {
     })
     const { clock, pool } = this
     this.log = await FileLog.open(
-      { folder: 'log', files, clock, turn, pool, segmentBytes },
+      { folder: 'log', files, clock, turn, pool, ...(segmentBytes > 0 && { segmentBytes }) },
       this.owner,
     )
   }
@@ -239,6 +240,21 @@ t.test('on a full disk settlements are durable, messages fail, and space returns
   bench.disk.crash()
   const again = await Bench.open(bench.disk)
   t.same([...again.owner.messages.keys()], [100])
+})
+
+t.test('on a small disk segments are small enough to go in time', async t => {
+  const disk = new SimulatedDisk(1)
+  disk.free = 8 * 1024 * 1024
+  const bench = await Bench.open(disk, 0)
+  const text = 'x'.repeat(32 * 1024)
+  for (let i = 0; i < 1000; i++) {
+    const number = bench.publish(text, 1)
+    if (i % 10 === 9) await bench.log.flushed()
+    bench.settle(1, number)
+  }
+  await settleDown()
+  t.equal(bench.owner.failures, 0, 'four times the disk went through it')
+  await bench.log.close()
 })
 
 t.test('messages that wait for space can be withdrawn, and do not pile up', async t => {

@@ -35,6 +35,8 @@ export interface Storage {
   readonly folder: string
   /** Instead of the log's own size of a segment. */
   readonly segmentBytes?: number
+  /** Room on the disk that messages leave to settlements and cleaning, at most two segments. */
+  readonly reserveBytes?: number
 }
 
 /** Told now and then how far recovery has come, in bytes of the logs. */
@@ -153,12 +155,15 @@ export class Broker implements TurnParty, DefinitionsHost {
   }
 
   async #openJournal(storage: Storage, progress: RecoveryProgress): Promise<void> {
-    const { files, folder, segmentBytes } = storage
+    const { files, folder, segmentBytes, reserveBytes } = storage
     const { clock, turn, log } = this.world
     const queues = new Map(Array.from(this.#durableQueues(), queue => [queue.number, queue]))
     const replay = new Replay(this.messages, this.journal, queues)
     const place = { files, folder: join(folder, 'messages'), pool: this.chunks }
-    const size = segmentBytes === undefined ? {} : { segmentBytes }
+    const size = {
+      ...(segmentBytes !== undefined && { segmentBytes }),
+      ...(reserveBytes !== undefined && { reserveBytes }),
+    }
     const options = { ...place, ...size, clock, turn, progress }
     const host = {
       whenDefined: (call: () => void) => this.definitions.whenDurable(this.definitions.last, call),

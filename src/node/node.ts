@@ -15,6 +15,9 @@ import { version } from './version.js'
 /** How often a long recovery says how far it is. */
 const progressMs = 1000
 
+/** Room on the disk that cleaning and settlements have, however low the disk alarm is set. */
+const leastReserve = 16 * 1024 * 1024
+
 export class Node {
   /** Where AMQP clients connect. */
   readonly host: string
@@ -67,7 +70,12 @@ export class Node {
         loopbackUsers: settings.loopback_users,
       },
       world,
-      folder && { files: world.files, folder: folder.path },
+      // Where the disk alarm allows little, the log must not ask for more: a small disk is of use too.
+      folder && {
+        files: world.files,
+        folder: folder.path,
+        reserveBytes: Math.max(leastReserve, diskFreeLimit(settings)),
+      },
     )
     const monitors: { stop(): void }[] = []
     try {

@@ -42,7 +42,11 @@ import type { Ranges, Targets } from './targets.js'
 import { Windows } from './windows.js'
 
 /** A segment is full from here on: small enough that cleaning one is soon done. */
-const defaultSegmentBytes = 64 * 1024 * 1024
+const segmentBytesMax = 64 * 1024 * 1024
+
+/** On a small disk it is full sooner, since only whole segments give their room back. */
+const segmentBytesMin = 1024 * 1024
+const segmentsPerDisk = 16
 
 /** A batch is cut here: its checksums take 3 ms. */
 const batchBytesMax = 8 * 1024 * 1024
@@ -59,7 +63,7 @@ export interface FileLogOptions {
   readonly segmentBytes?: number
   /**
    * With less room than this on the disk messages are not written any more, so that settlements and
-   * cleaning can be. Default: two segments.
+   * cleaning can be. Two segments, or this if it is less.
    */
   readonly reserveBytes?: number
   /** Told during recovery, after each segment, how many bytes of how many are read. */
@@ -104,16 +108,22 @@ export class FileLog implements Log, TurnParty, BatchSource {
     const told = progress === undefined ? { pace } : { pace, progress }
     const run = new RecoveryRun(files, folder, windows, pool, owner, told)
     const found = await run.run()
-    const log = new FileLog(options, owner, windows, found)
+    const log = new FileLog(options, await segmentBytesFor(options), owner, windows, found)
     await log.#writer.begin(found)
     log.#writer.work()
     return log
   }
 
-  private constructor(options: FileLogOptions, owner: LogOwner, windows: Windows, found: Found) {
+  private constructor(
+    options: FileLogOptions,
+    segmentBytes: number,
+    owner: LogOwner,
+    windows: Windows,
+    found: Found,
+  ) {
     this.#options = options
     this.clock = options.clock
-    this.segmentBytes = options.segmentBytes ?? defaultSegmentBytes
+    this.segmentBytes = segmentBytes
     this.owner = owner
     this.windows = windows
     this.recovery = {
@@ -133,8 +143,8 @@ export class FileLog implements Log, TurnParty, BatchSource {
     found.doubtful.urgent = true
     this.#gathering = new Batch(options.pool)
     const { folder, files, clock, pool } = options
-    const reserveBytes = options.reserveBytes ?? 2 * this.segmentBytes
-    const settings = { folder, files, clock, pool, segmentBytes: this.segmentBytes, reserveBytes }
+    const reserveBytes = Math.min(options.reserveBytes ?? Infinity, 2 * segmentBytes)
+    const settings = { folder, files, clock, pool, segmentBytes, reserveBytes }
     this.#writer = new BatchWriter(settings, this, windows, found)
     this.#reader = new Reader(windows, owner, number =>
       this.segments.find(segment => segment.number === number),
@@ -417,4 +427,11 @@ export class FileLog implements Log, TurnParty, BatchSource {
     const holds = (batch: Batch) => number >= batch.first && number <= batch.last
     return this.#writer.held.find(holds) ?? this.#writer.pending.find(holds) ?? null
   }
+}
+
+/** Where nothing else is said, a segment is a sixteenth of the room on the disk, within limits. */
+async function segmentBytesFor({ segmentBytes, files, folder }: FileLogOptions): Promise<number> {
+  if (segmentBytes !== undefined) return segmentBytes
+  const free = await files.freeBytes(folder).catch(() => Number.POSITIVE_INFINITY)
+  return Math.min(segmentBytesMax, Math.max(segmentBytesMin, Math.floor(free / segmentsPerDisk)))
 }
