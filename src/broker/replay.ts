@@ -19,7 +19,20 @@ interface Detail {
   returns: number
 }
 
-const firstLength = 4096
+/** Columns grow by pages, so that a long backlog is never copied as a whole. */
+const pageShift = 12
+const pageLength = 1 << pageShift
+const pageMask = pageLength - 1
+
+/** What is known of messages of a single queue, by slot. */
+class Page {
+  /** The queue. */
+  readonly holders = new Float64Array(pageLength)
+  /** When they expire there: wall clock, 0 for never. */
+  readonly expiries = new Float64Array(pageLength)
+  /** How often they came back. */
+  readonly returns = new Uint32Array(pageLength)
+}
 
 /** Messages put into queues in one step: about two milliseconds' work. */
 const perStep = 4096
@@ -29,10 +42,7 @@ export class Replay implements LogReplay {
   readonly #journal: Journal
   /** Durable queues by number. */
   readonly #queues: ReadonlyMap<number, Queue>
-  /** By slot, of messages of a single queue: the queue, when it expires there (wall clock, 0: never), how often it came back. */
-  #holder = new Float64Array(firstLength)
-  #expiries = new Float64Array(firstLength)
-  #returns = new Uint32Array(firstLength)
+  readonly #pages: Page[] = []
   /** Of messages of several queues, where there is anything to tell: by number, then queue. */
   readonly #details = new Map<number, Map<number, Detail>>()
   /** The highest number of a queue that is named, known or not. */
@@ -80,10 +90,10 @@ export class Replay implements LogReplay {
       }
     } else {
       index.set(number, slot)
-      this.#reach(slot)
-      this.#holder[slot] = targets.queues[0] as number
-      this.#expiries[slot] = targets.expiries[0] as number
-      this.#returns[slot] = 0
+      const page = this.#page(slot)
+      page.holders[slot & pageMask] = targets.queues[0] as number
+      page.expiries[slot & pageMask] = targets.expiries[0] as number
+      page.returns[slot & pageMask] = 0
     }
   }
 
@@ -96,7 +106,8 @@ export class Replay implements LogReplay {
     ) {
       const value = index.get(number)
       const slot = value < 0 ? holders.slot(~value) : value
-      const holds = value < 0 ? holders.has(~value, queue) : this.#holder[slot] === queue
+      const holds =
+        value < 0 ? holders.has(~value, queue) : this.#page(slot).holders[slot & pageMask] === queue
       if (!holds) continue
       if (value >= 0 || holders.remove(~value, queue) === 0) {
         this.#forget(number, slot)
@@ -113,9 +124,11 @@ export class Replay implements LogReplay {
       if (!holders.has(~value, queue)) return
       const detail = this.#detail(number, queue)
       detail.returns = Math.max(detail.returns, count)
-    } else if (this.#holder[value] === queue) {
-      this.#returns[value] = Math.max(this.#returns[value] as number, count)
+      return
     }
+    const page = this.#page(value)
+    const at = value & pageMask
+    if (page.holders[at] === queue) page.returns[at] = Math.max(page.returns[at] as number, count)
   }
 
   opaque(): void {}
@@ -130,9 +143,10 @@ export class Replay implements LogReplay {
     for (let i = 0; i < perStep && number >= 0; i++) {
       const value = index.get(number)
       if (value >= 0) {
-        const queue = this.#holder[value] as number
-        const expiryMs = this.#expiries[value] as number
-        this.#enter(queue, value, expiryMs, this.#returns[value] as number, clockSkewMs)
+        const { holders, expiries, returns } = this.#page(value)
+        const at = value & pageMask
+        const expiryMs = expiries[at] as number
+        this.#enter(holders[at] as number, value, expiryMs, returns[at] as number, clockSkewMs)
       } else {
         const slot = holders.slot(~value)
         const details = this.#details.get(number)
@@ -197,19 +211,11 @@ export class Replay implements LogReplay {
     return detail
   }
 
-  /** Makes the columns long enough for a slot. */
-  #reach(slot: number): void {
-    const { length } = this.#holder
-    if (slot < length) return
-    const longer = Math.max(2 * length, slot + 1)
-    const holder = new Float64Array(longer)
-    holder.set(this.#holder)
-    this.#holder = holder
-    const expiries = new Float64Array(longer)
-    expiries.set(this.#expiries)
-    this.#expiries = expiries
-    const returns = new Uint32Array(longer)
-    returns.set(this.#returns)
-    this.#returns = returns
+  #page(slot: number): Page {
+    const found = this.#pages[slot >>> pageShift]
+    if (found !== undefined) return found
+    const made = new Page()
+    this.#pages[slot >>> pageShift] = made
+    return made
   }
 }
