@@ -55,8 +55,12 @@ function gatheredLines(): DestinationStream {
     output.flushSync = () => {}
   })
   process.on('exit', () => {
-    flush()
     output.flushSync()
+    // Given to `output` they would be on their way when the process is gone.
+    if (gathered === '') return
+    const last = pino.destination({ dest: 1, sync: true })
+    last.on('error', () => {})
+    last.write(gathered)
   })
   return {
     write(line: string): void {
