@@ -401,6 +401,34 @@ t.test('a forgotten message holds no more than the segment it is copied to', asy
   t.equal(await again.content(1), 'forgotten')
 })
 
+t.test('a segment that could not be deleted goes before any later one does', async t => {
+  const bench = new Bench()
+  const files = bench.disk.session()
+  const refused: string[] = []
+  const gone: string[] = []
+  await bench.begin(16 * 1024, {
+    ...files,
+    remove: async path => {
+      if (refused.length < 3) {
+        refused.push(path)
+        throw Object.assign(new Error('EIO'), { code: 'EIO' })
+      }
+      gone.push(path)
+      await files.remove(path)
+    },
+  })
+  for (let i = 0; i < 300; i++) {
+    const number = bench.publish('x'.repeat(1000), 1)
+    await bench.log.flushed()
+    bench.settle(1, number)
+  }
+  await settleDown()
+  t.equal(new Set(refused).size, 1, 'it is tried again')
+  t.equal(gone[0], refused[0])
+  t.ok(gone.length > 5)
+  await bench.log.close()
+})
+
 t.test('expiries, marks and counts of returns survive cleaning and a crash', async t => {
   const bench = await Bench.open()
   const { targets } = bench

@@ -107,8 +107,8 @@ export class BatchWriter {
   readonly #failureWaits: ((error: Error) => void)[] = []
   #wake: (() => void) | null = null
   #closed = false
-  /** The name of a removed segment may come back after a crash. */
-  #namesUncertain = false
+  /** The path of a removed segment whose name may still be there, or come back after a crash. */
+  #leaving: string | null = null
   /** The file of the next segment, made ahead so that nobody waits for its name; null: not yet. */
   #prepared: Promise<NewFile | null> | null = null
 
@@ -160,18 +160,24 @@ export class BatchWriter {
 
   /** Deletes the oldest segment, of which nothing is needed any more. */
   async removeOldest(): Promise<void> {
-    // A name that comes back after a crash must not find its settlements gone: until a synced
-    // folder excludes that, no further one is removed.
-    if (this.#namesUncertain) await this.#files.syncFolder(this.#folder)
-    this.#namesUncertain = true
+    // A name that comes back after a crash, or never went, must not find its settlements gone:
+    // until a synced folder excludes that, no further one is removed.
+    if (this.#leaving !== null) await this.#removeFile(this.#leaving)
     const segment = this.segments.shift() as Segment
     await segment.unread()
     segment.removed = true
+    this.#leaving = segment.path
     this.#windows.forget(segment)
     await segment.file.close().catch(() => {})
-    await this.#files.remove(segment.path)
+    await this.#removeFile(segment.path)
+  }
+
+  async #removeFile(path: string): Promise<void> {
+    await this.#files.remove(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    })
     await this.#files.syncFolder(this.#folder)
-    this.#namesUncertain = false
+    this.#leaving = null
   }
 
   /** Begins a segment, deletes those that are of no use, and writes what is doubtful again. */
@@ -331,7 +337,8 @@ export class BatchWriter {
     this.space.written(writer.end - writer.start)
   }
 
-  async #sync(): Promise<void> {
+  /** Syncs what is written; `all`: no batch is in hand beside it. */
+  async #sync(all = true): Promise<void> {
     this.#syncDue = false
     this.#cancelSync?.()
     this.#cancelSync = null
@@ -345,7 +352,7 @@ export class BatchWriter {
     // Only now, so that the sync somebody waits for has the disk to itself.
     this.#prepared ??= this.#newFile().catch(() => null)
     this.#source.durable(batches)
-    if (this.held.length + this.pending.length > 0) return
+    if (!all || this.held.length + this.pending.length > 0) return
     this.cleanable = true
     for (const resolve of this.#heldWaits.splice(0)) resolve()
   }
@@ -357,7 +364,7 @@ export class BatchWriter {
     if (earlier.length > 0 && full !== null) {
       this.#unsynced = earlier
       try {
-        await this.#sync()
+        await this.#sync(false)
       } finally {
         if (next !== undefined) this.#unsynced.push(next)
       }
