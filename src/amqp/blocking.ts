@@ -14,15 +14,18 @@ export interface Blocked {
   send(channel: 0, name: 'connection.unblocked', args: Record<string, never>): void
 }
 
+/** What it needs of the journal. */
+type LogProgress = Pick<Journal, 'congested' | 'wait'>
+
 export class Blocking implements AlarmListener, LogWaiter {
   readonly #alarms: Alarms
-  readonly #journal: Journal
+  readonly #journal: LogProgress
   readonly #intake: Intake
   readonly #client: Blocked
   /** connection.blocked has been sent. */
   #blocked = false
 
-  constructor(alarms: Alarms, journal: Journal, intake: Intake, client: Blocked) {
+  constructor(alarms: Alarms, journal: LogProgress, intake: Intake, client: Blocked) {
     this.#alarms = alarms
     this.#journal = journal
     this.#intake = intake
