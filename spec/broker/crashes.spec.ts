@@ -1,9 +1,8 @@
 /** What a broker promises of its messages, held against a disk that does its worst at any moment. */
 import t from 'tap'
 import { Replay } from '../../src/broker/replay.js'
-import type { Files, OpenFile } from '../../src/platform/files.js'
+import { noChecksums, noFolderSync, noSync } from '../support/broken-files.js'
 import { lives, noFigures, type Sabotage } from '../support/broker-bench.js'
-import { repairChecksums } from '../support/checksums.js'
 import { SimulatedDisk } from '../support/simulated-disk.js'
 
 const livesPerDisk = 8
@@ -50,29 +49,9 @@ async function found(sabotage: Sabotage, seeds = 20): Promise<string> {
   return 'nothing'
 }
 
-/** Files whose open files are changed. */
-function withFiles(files: Files, change: (file: OpenFile, path: string) => OpenFile): Files {
-  return {
-    ...files,
-    create: async path => change(await files.create(path), path),
-    open: async path => change(await files.open(path), path),
-  }
-}
-
 t.test('the checker notices when a part does not work', async t => {
-  const noSync = (files: Files) => withFiles(files, file => ({ ...file, sync: async () => {} }))
   t.match(await found({ files: noSync }), finding, 'no sync')
-  const noFolderSync = (files: Files) => ({ ...files, syncFolder: async () => {} })
   t.match(await found({ files: noFolderSync }), finding, 'no directory sync')
-  const noChecksums = (files: Files) =>
-    withFiles(files, (file, path) => ({
-      ...file,
-      read: async (into, at) => {
-        const count = await file.read(into, at)
-        repairChecksums(Buffer.from(into.buffer, into.byteOffset, count), path)
-        return count
-      },
-    }))
   t.match(await found({ files: noChecksums }, 60), finding, 'no checksums')
   const told = { durableUpTo: Number.POSITIVE_INFINITY, wait: () => {} }
   t.match(await found({ progress: () => told }), finding, 'confirms before anything is durable')

@@ -4,8 +4,9 @@ import t from 'tap'
 import type { Broker } from '../../src/broker/broker.js'
 import type { Command } from '../../src/broker/command.js'
 import type { Owner } from '../../src/broker/queues/queue.js'
-import type { Files, OpenFile } from '../../src/platform/files.js'
+import type { Files } from '../../src/platform/files.js'
 import { type FieldTable, fieldTable, type PlainTable } from '../../src/wire/field-table.js'
+import { noSync } from '../support/broken-files.js'
 import type { FakeClock } from '../support/fake-clock.js'
 import { Dice, SimulatedDisk } from '../support/simulated-disk.js'
 import { definedIn, inTurns, mainVhost, storedBroker, tick } from '../support/stored-broker.js'
@@ -255,11 +256,6 @@ async function found(sabotage: Sabotage): Promise<string> {
 }
 
 t.test('the checker notices when a part of the log does not work', async t => {
-  const unsynced = (file: OpenFile): OpenFile => ({ ...file, sync: async () => {} })
-  const noSync = (files: Files): Files => ({
-    ...files,
-    create: async path => unsynced(await files.create(path)),
-  })
   t.match(await found({ files: noSync }), /lost|never was/, 'no sync')
   const hasty = ({ definitions }: Broker) => {
     definitions.whenDurable = (_number, defined) => defined()

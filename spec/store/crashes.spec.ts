@@ -1,7 +1,6 @@
 /** What a log promises, held against a disk that does its worst at any moment. */
 import t from 'tap'
-import type { Files, OpenFile } from '../../src/platform/files.js'
-import { repairChecksums } from '../support/checksums.js'
+import { noChecksums, noFolderSync, noSync } from '../support/broken-files.js'
 import { lives, MapOwner, noFigures, type Sabotage } from '../support/log-bench.js'
 import { SimulatedDisk } from '../support/simulated-disk.js'
 
@@ -47,19 +46,8 @@ async function found(sabotage: Sabotage, seeds: number): Promise<string> {
   return 'nothing'
 }
 
-/** Files whose open files are changed. */
-function withFiles(files: Files, change: (file: OpenFile, path: string) => OpenFile): Files {
-  return {
-    ...files,
-    create: async path => change(await files.create(path), path),
-    open: async path => change(await files.open(path), path),
-  }
-}
-
 t.test('the checker notices when a part of the log does not work', async t => {
-  const noSync = (files: Files) => withFiles(files, file => ({ ...file, sync: async () => {} }))
   t.match(await found({ files: noSync }, 20), /is lost|came back|in part/, 'no sync')
-  const noFolderSync = (files: Files) => ({ ...files, syncFolder: async () => {} })
   t.match(await found({ files: noFolderSync }, 20), /is lost|came back/, 'no directory sync')
   class ForgetsSettlements extends MapOwner {
     recovering = true
@@ -68,15 +56,6 @@ t.test('the checker notices when a part of the log does not work', async t => {
     }
   }
   t.match(await found({ owner: () => new ForgetsSettlements() }, 20), /came back/, 'no settlements')
-  const noChecksums = (files: Files) =>
-    withFiles(files, (file, path) => ({
-      ...file,
-      read: async (into, at) => {
-        const count = await file.read(into, at)
-        repairChecksums(Buffer.from(into.buffer, into.byteOffset, count), path)
-        return count
-      },
-    }))
   t.match(
     await found({ files: noChecksums }, 40),
     /content of|is lost|in part|in order|"firstBatch"/,
