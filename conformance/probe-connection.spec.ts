@@ -511,7 +511,9 @@ probe('1.8 close and FIN at once get close-ok and the end', async c => {
   const at = performance.now()
   const { frames, ending } = await client.collect()
   const names = frames.map(f => f.name).filter(name => name !== 'queue.declare-ok')
-  c.t.equal(names.join(' '), c.decided())
+  const decided = c.decided()
+  if (typeof decided === 'string') c.t.equal(names.join(' '), decided)
+  else c.t.match(names.join(' '), decided)
   c.t.ok(ending.at - at < 2_000, `${Math.round(ending.at - at)} ms`)
 })
 
