@@ -5,7 +5,7 @@ import { Journal } from '../../src/broker/journal.js'
 import { Consumer } from '../../src/broker/queues/consumer.js'
 import { type DeathReason, Got, Queue, type QueueHost } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
-import { queueSettings } from '../../src/broker/queues/settings.js'
+import { settingsOf } from '../../src/broker/queues/settings.js'
 import { largeBytes, MessageTable } from '../../src/store/message-table.js'
 import { Paging } from '../../src/store/paging.js'
 import { ChunkPool } from '../../src/structures/chunk-pool.js'
@@ -54,7 +54,7 @@ export class QueueBench implements QueueHost {
         arguments: table,
         number: 0,
       },
-      queueSettings(table, 'q'),
+      settingsOf(table, null),
       this,
     )
   }

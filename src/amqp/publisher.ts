@@ -5,7 +5,7 @@
  */
 import type { Arrival } from '../broker/arrival.js'
 import { exchangeIn } from '../broker/names.js'
-import { longestTtlMs } from '../broker/queues/settings.js'
+import { longestTtlMs } from '../broker/queues/arguments.js'
 import type { Route } from '../broker/router.js'
 import { mayHaveSenderSelected, senderSelectedKeys } from '../broker/sender-selected.js'
 import { Outcome, replyQueue, type Vhost } from '../broker/vhost.js'

@@ -9,8 +9,8 @@ import {
 import { AmqpError } from '../wire/replies.js'
 import type { ExchangeRequest } from './exchanges/by-type.js'
 import type { Exchange } from './exchanges/exchange.js'
+import { knownArguments, queueTypeOf } from './queues/arguments.js'
 import type { Queue } from './queues/queue.js'
-import { knownArguments } from './queues/settings.js'
 
 /** Compares an exchange with what is asked for under its name; `what` names it. */
 export function compareExchange(what: string, existing: Exchange, request: ExchangeRequest): void {
@@ -33,7 +33,7 @@ export function compareQueue(
 ): void {
   compare(what, 'durable', request.durable, existing.durable)
   compare(what, 'auto_delete', request.autoDelete, existing.autoDelete)
-  for (const name of knownArguments)
+  for (const name of knownArguments[queueTypeOf(existing.arguments)])
     compareArgument(what, name, request.arguments, existing.arguments)
 }
 
@@ -63,9 +63,12 @@ function compareArgument(
   )
 }
 
-/** An absent queue type and "classic" are the same. */
+/** What stands for the type of a queue of which nothing is said. */
+const defaultTypes = ['classic', '', 'undefined']
+
+/** An absent queue type, an empty one and "classic" are the same. */
 function argumentOf(table: FieldTable, name: string): FieldValue | undefined {
   const value = lookup(table, name)
-  const isDefault = name === 'x-queue-type' && value?.value?.toString() === 'classic'
+  const isDefault = name === 'x-queue-type' && defaultTypes.includes(String(value?.value))
   return isDefault ? undefined : value
 }

@@ -4,9 +4,8 @@
  */
 import { bindingIdentity } from './binding.js'
 import type { Command, CommandOf } from './command.js'
-import { queueIn } from './names.js'
 import type { Queue, QueueDeclaration } from './queues/queue.js'
-import { type QueueSettings, queueSettings } from './queues/settings.js'
+import { type QueueSettings, settingsOf } from './queues/settings.js'
 import type { Topology } from './topology.js'
 
 /** Makes a queue of the vhost that is restored. */
@@ -48,11 +47,11 @@ function restoreQueue(
   command: CommandOf<'queue.declared'>,
   newQueue: NewQueue,
 ): void {
-  const { vhost, name, number, autoDelete, arguments: table } = command
+  const { name, number, autoDelete, arguments: table } = command
   const existing = topology.queues.get(name)
   if (existing?.number === number) return
   if (existing !== undefined) removeQueue(topology, existing)
-  const settings = queueSettings(table, queueIn(vhost, name))
+  const settings = settingsOf(table, null)
   const declaration = { name, number, durable: true, autoDelete, owner: null, arguments: table }
   topology.addQueue(newQueue(declaration, settings))
 }

@@ -30,9 +30,10 @@ import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
 import type { Exchange } from './exchanges/exchange.js'
 import type { Journal } from './journal.js'
 import { exchangeIn, queueIn, stripped } from './names.js'
+import { checkArguments } from './queues/arguments.js'
 import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
-import { queueSettings } from './queues/settings.js'
+import { settingsOf } from './queues/settings.js'
 import { restore } from './restore.js'
 import { type Route, type Router, replyPrefix } from './router.js'
 import { Topology } from './topology.js'
@@ -266,7 +267,8 @@ export class Vhost implements QueueHost {
       return existing
     }
     const chosen = name === '' ? this.generatedName('amq.gen-') : name
-    const settings = queueSettings(request.arguments, queueIn(this.name, chosen))
+    checkArguments(request.arguments, queueIn(this.name, chosen))
+    const settings = settingsOf(request.arguments, null)
     // An exclusive queue ends with its connection, so there is nothing to survive a restart.
     const durable = request.durable && !request.exclusive
     const queue = new Queue(

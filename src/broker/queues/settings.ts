@@ -1,23 +1,30 @@
 /**
- * What a queue's arguments ask of it: the one table of the arguments that are known, with the
- * check of each and the texts of RabbitMQ's refusals. Arguments that are not known are kept with
- * the queue and never looked at.
+ * How a queue behaves: what its arguments ask for, and what a policy does. Where both say
+ * something the stricter counts for limits, and for the rest the argument, unless RabbitMQ decides
+ * otherwise (args_policy_lookup of its queue types).
  */
+import { type FieldTable, lookup } from '../../wire/field-table.js'
+import type { Definition, DefinitionValue } from '../policies/definition.js'
 import {
-  equivalenceClass,
-  type FieldTable,
-  type FieldValue,
-  lookup,
-  textOf,
-  typeNames,
-} from '../../wire/field-table.js'
-import { AmqpError } from '../../wire/replies.js'
+  type deadLetterStrategies,
+  type delayedRetryTypes,
+  type overflows,
+  type QueueType,
+  queueTypeOf,
+} from './arguments.js'
 
 /** What happens to a message for which a queue has no room. */
-export type Overflow = 'drop-head' | 'reject-publish' | 'reject-publish-dlx'
+export type Overflow = (typeof overflows)[number]
 
-/** Absent limits are -1, absent names null. */
+/** Whether a dead letter stays with its queue until it has arrived. */
+export type DeadLetterStrategy = (typeof deadLetterStrategies)[number]
+
+/** Which returned messages have to wait before they are delivered again. */
+export type DelayedRetryType = (typeof delayedRetryTypes)[number]
+
+/** Absent numbers are -1, absent names null, unless said otherwise. */
 export interface QueueSettings {
+  readonly type: QueueType
   readonly messageTtlMs: number
   readonly expiresMs: number
   readonly maxLength: number
@@ -25,109 +32,69 @@ export interface QueueSettings {
   readonly overflow: Overflow
   readonly deadLetterExchange: string | null
   readonly deadLetterRoutingKey: string | null
-  /** Only one consumer at a time is given messages. */
+  readonly deadLetterStrategy: DeadLetterStrategy
+  /** How often a message may come back; below 0 as often as it will; null: nobody said. */
+  readonly deliveryLimit: number | null
+  /** How long a delivery may stay unsettled. */
+  readonly consumerTimeoutMs: number
+  readonly delayedRetryType: DelayedRetryType
+  readonly delayedRetryMinMs: number
+  readonly delayedRetryMaxMs: number
+  /** Only one consumer at a time is given messages. No policy changes that. */
   readonly singleActiveConsumer: boolean
-  /** 0: a plain queue. */
+  /** 0: a plain queue. No policy changes that. */
   readonly maxPriority: number
 }
 
-/** RabbitMQ's longest time to live: ten years and a bit, in milliseconds. */
-export const longestTtlMs = 315_360_000_000
+/** Decides between a policy's value and an argument's. */
+type Merge = (policy: DefinitionValue, argument: DefinitionValue) => DefinitionValue
 
-/** A routing key is a shortstr on the wire. */
-const longestKeyBytes = 255
+const least: Merge = (policy, argument) => Math.min(policy as number, argument as number)
+const argumentFirst: Merge = (_policy, argument) => argument
+const policyFirst: Merge = policy => policy
 
-type Check = (value: FieldValue, all: FieldTable) => string | null
+/** Of two delivery limits the smaller; but below 0 is none at all, and then the other counts. */
+export const leastDeliveryLimit: Merge = (policy, argument) =>
+  (policy as number) < 0 || (argument as number) < 0
+    ? Math.max(policy as number, argument as number)
+    : Math.min(policy as number, argument as number)
 
-const whole =
-  (smallest: number, largest: number, largestText = 'value_too_large'): Check =>
-  value => {
-    if (equivalenceClass(value.type) !== 'integer' || value.type === 'D')
-      return `"expected integer, got ${typeNames[value.type]}"`
-    const number = value.value as number | bigint
-    if (number < 0) return `{value_negative,${number}}`
-    if (number < smallest) return `{value_zero,${number}}`
-    if (number > largest) return `{${largestText},${number}}`
-    return null
+/** The settings of a queue with these arguments, which `checkArguments` has passed, under a policy. */
+export function settingsOf(table: FieldTable, policy: Definition | null): QueueSettings {
+  const type = queueTypeOf(table)
+  const value = (name: string, merge: Merge): DefinitionValue | undefined => {
+    const argument = argumentOf(table, `x-${name}`)
+    const ruled = policy?.get(name)
+    if (argument === undefined || ruled === undefined) return argument ?? ruled
+    return merge(ruled, argument)
   }
-
-const oneOf =
-  (texts: readonly string[], refusal: (text: string) => string): Check =>
-  value => {
-    if (value.type !== 'S') return `{unacceptable_type,${typeNames[value.type]}}`
-    const text = value.value.toString()
-    return texts.includes(text) ? null : refusal(text)
+  const number = (name: string) => (value(name, least) ?? -1) as number
+  const text = (name: string, merge = argumentFirst) => value(name, merge) as string | undefined
+  return {
+    type,
+    messageTtlMs: number('message-ttl'),
+    expiresMs: number('expires'),
+    maxLength: number('max-length'),
+    maxLengthBytes: number('max-length-bytes'),
+    overflow: (text('overflow', type === 'classic' ? argumentFirst : policyFirst) ??
+      'drop-head') as Overflow,
+    deadLetterExchange: text('dead-letter-exchange') ?? null,
+    deadLetterRoutingKey: text('dead-letter-routing-key') ?? null,
+    deadLetterStrategy: (text('dead-letter-strategy') ?? 'at-most-once') as DeadLetterStrategy,
+    deliveryLimit: (value('delivery-limit', leastDeliveryLimit) ?? null) as number | null,
+    consumerTimeoutMs: number('consumer-timeout'),
+    delayedRetryType: (text('delayed-retry-type', policyFirst) ?? 'disabled') as DelayedRetryType,
+    delayedRetryMinMs: number('delayed-retry-min'),
+    delayedRetryMaxMs: number('delayed-retry-max'),
+    singleActiveConsumer: argumentOf(table, 'x-single-active-consumer') === true,
+    maxPriority: (argumentOf(table, 'x-max-priority') ?? 0) as number,
   }
-
-const overflows: readonly Overflow[] = ['drop-head', 'reject-publish', 'reject-publish-dlx']
-
-/** Arguments that a classic queue knows, each with its check: null, or the reason of the refusal. */
-const checks: Readonly<Record<string, Check>> = {
-  'x-queue-type': oneOf(['classic', '', 'undefined'], text => `"unsupported queue type '${text}'"`),
-  'x-message-ttl': whole(0, longestTtlMs),
-  'x-expires': whole(1, longestTtlMs),
-  'x-max-length': whole(0, Number.MAX_SAFE_INTEGER),
-  'x-max-length-bytes': whole(0, Number.MAX_SAFE_INTEGER),
-  'x-overflow': oneOf(overflows, () => 'invalid_overflow'),
-  'x-dead-letter-exchange': value =>
-    value.type === 'S' ? null : `{unacceptable_type,${typeNames[value.type]}}`,
-  'x-dead-letter-routing-key': (value, all) => {
-    if (value.type !== 'S') return `{unacceptable_type,${typeNames[value.type]}}`
-    if (value.value.length > longestKeyBytes) return `{value_too_large,${value.value.length}}`
-    return lookup(all, 'x-dead-letter-exchange') === undefined
-      ? 'routing_key_but_no_dlx_defined'
-      : null
-  },
-  'x-max-priority': whole(0, 255, 'max_value_exceeded'),
-  'x-single-active-consumer': value =>
-    value.type === 't' ? null : `{unacceptable_type,${typeNames[value.type]}}`,
 }
 
-/** The same as a map: a client may name an argument like anything that every object has. */
-const known = new Map(Object.entries(checks))
-
-/** Names of the arguments that count when a queue is declared again. */
-export const knownArguments: readonly string[] = [...known.keys()]
-
-/** Arguments of other queue types: on a classic queue they are a mistake. */
-const foreign: readonly string[] = [
-  'x-max-age',
-  'x-stream-max-segment-size-bytes',
-  'x-stream-filter-size-bytes',
-  'x-initial-cluster-size',
-  'x-quorum-initial-group-size',
-  'x-dead-letter-strategy',
-  'x-delivery-limit',
-]
-
-/** Checks a declaration's arguments; `queue` names the queue in the refusal (406). */
-export function queueSettings(table: FieldTable, queue: string): QueueSettings {
-  for (const { key, value } of table) {
-    // Kept apart from other types' errors because it has a text of its own.
-    if (key === 'x-dead-letter-exchange' && value.type !== 'S')
-      throw new AmqpError(
-        'PRECONDITION_FAILED',
-        `invalid type '${typeNames[value.type]}' for arg '${key}' in ${queue}`,
-      )
-    if (foreign.includes(key))
-      throw new AmqpError(
-        'PRECONDITION_FAILED',
-        `invalid arg '${key}' for ${queue} of queue type rabbit_classic_queue`,
-      )
-    const reason = known.get(key)?.(value, table) ?? null
-    if (reason !== null)
-      throw new AmqpError('PRECONDITION_FAILED', `invalid arg '${key}' for ${queue}: ${reason}`)
-  }
-  const number = (key: string, absent: number) => Number(lookup(table, key)?.value ?? absent)
-  return {
-    messageTtlMs: number('x-message-ttl', -1),
-    expiresMs: number('x-expires', -1),
-    maxLength: number('x-max-length', -1),
-    maxLengthBytes: number('x-max-length-bytes', -1),
-    overflow: (textOf(lookup(table, 'x-overflow')) ?? 'drop-head') as Overflow,
-    deadLetterExchange: textOf(lookup(table, 'x-dead-letter-exchange')) ?? null,
-    deadLetterRoutingKey: textOf(lookup(table, 'x-dead-letter-routing-key')) ?? null,
-    maxPriority: number('x-max-priority', 0),
-    singleActiveConsumer: lookup(table, 'x-single-active-consumer')?.value === true,
-  }
+/** An argument's value as a policy would have it. */
+function argumentOf(table: FieldTable, name: string): DefinitionValue | undefined {
+  const value = lookup(table, name)
+  if (value === undefined) return undefined
+  if (value.type === 'S') return value.value.toString()
+  return typeof value.value === 'boolean' ? value.value : Number(value.value)
 }
