@@ -6,17 +6,15 @@
 import type { Alarms } from '../broker/alarms.js'
 import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
-import type { Vhost } from '../broker/vhost.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
 import { Stage } from '../platform/turn.js'
-import { firstToLast } from '../structures/rotation.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
 import { checkType, Frame, FrameParser, methodIdOf, unexpectedFrame } from '../wire/frame-parser.js'
 import { type Congestion, FrameWriter } from '../wire/frame-writer.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
 import { Blocking } from './blocking.js'
-import { Channel, notAMethod } from './channel.js'
+import type { Channel } from './channel.js'
 import { asAmqpError, closeFrame, isSoft } from './closing.js'
 import { ConnectionLog } from './connection-log.js'
 import type { ConnectionState } from './connection-state.js'
@@ -30,6 +28,7 @@ import {
 } from './handshake.js'
 import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
 import { Intake, Pause } from './intake.js'
+import { OpenChannels } from './open-channels.js'
 import { isLoopback } from './peer.js'
 import type { ProtocolSettings } from './settings.js'
 
@@ -74,8 +73,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   readonly #log: ConnectionLog
   readonly #parser = new FrameParser(firstFrameMax)
   readonly #handshake: Handshake
-  readonly #channels = new Map<number, Channel>()
-  #lastChannel: Channel | null = null
+  readonly #channels: OpenChannels
   #state: ConnectionState = 'header'
   #header = Buffer.alloc(0)
   #heartbeat: Heartbeat | null = null
@@ -94,6 +92,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
     this.#blocking = new Blocking(broker.alarms, broker.journal, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
+    this.#channels = new OpenChannels(this, this.#handshake)
     this.#log = new ConnectionLog(broker.world.log, socket, this.#handshake)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
       this.#log.handshakeTimeout()
@@ -150,8 +149,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   /** A channel has ended. */
   forget(channel: Channel): void {
-    this.#channels.delete(channel.number)
-    if (this.#lastChannel === channel) this.#lastChannel = null
+    this.#channels.forget(channel)
   }
 
   /** A channel does what takes several turns, or has done it: meanwhile nothing is read. */
@@ -232,13 +230,12 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   congested(): void {
     this.congestedOutput = true
-    for (const channel of this.#channels.values()) channel.congestion(true)
+    this.#channels.congestion(true)
   }
 
   relieved(): void {
     this.congestedOutput = false
-    firstToLast(this.#channels)
-    for (const channel of this.#channels.values()) channel.congestion(false)
+    this.#channels.congestion(false)
   }
 
   sendHeartbeat(): void {
@@ -302,7 +299,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
         if (!parser.next()) return
         framed = true
         if (this.#state === 'running' && parser.channel !== 0) {
-          channel = this.#channelOf(parser)
+          channel = this.#channels.of(parser)
           channel?.accept(parser)
         } else {
           this.#acceptControl(parser)
@@ -317,36 +314,6 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   get #listens(): boolean {
     const state = this.#state
     return state === 'running' || state === 'handshake' || state === 'refused'
-  }
-
-  /** The channel of a frame; null if the frame has opened it. */
-  #channelOf(frame: FrameParser): Channel | null {
-    checkType(frame)
-    const last = this.#lastChannel
-    if (last !== null && last.number === frame.channel) return last
-    const channel = this.#channels.get(frame.channel)
-    if (channel === undefined) {
-      this.#openChannel(frame)
-      return null
-    }
-    this.#lastChannel = channel
-    return channel
-  }
-
-  #openChannel(frame: FrameParser): void {
-    const id = methodIdOf(frame)
-    if (frame.type !== Frame.method) throw notAMethod()
-    if (id !== methodOpen) throw new AmqpError('CHANNEL_ERROR', "expected 'channel.open'", id)
-    const method = decodeMethod(frame.bytes, frame.start, frame.end)
-    const { channelMax, vhost } = this.#handshake
-    if (this.#channels.size >= channelMax)
-      throw new AmqpError(
-        'NOT_ALLOWED',
-        `number of channels opened (${this.#channels.size}) has reached the negotiated channel_max (${channelMax})`,
-      )
-    if (method.name !== 'channel.open') return
-    this.#channels.set(frame.channel, new Channel(this, frame.channel, vhost as Vhost))
-    this.send(frame.channel, 'channel.open-ok', {})
   }
 
   /** Takes a frame of channel 0, and every frame while the connection is not open. */
@@ -471,19 +438,10 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#heartbeat?.stop()
     this.#heartbeat = null
     this.#blocking.stop()
-    // One more than there are channels: the exclusive queues must be gone as well.
-    let left = this.#channels.size + 1
-    const oneEnded = () => {
-      if (--left === 0) ended?.()
-    }
-    for (const channel of [...this.#channels.values()])
-      channel.close(() => {
-        this.forget(channel)
-        oneEnded()
-      }, ended !== null)
-    const { vhost } = this.#handshake
-    for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
-    oneEnded()
+    this.#channels.close(() => {
+      const { vhost } = this.#handshake
+      for (const queue of [...this.#exclusiveQueues]) vhost?.removeQueue(queue)
+    }, ended)
   }
 
   /** Takes up the input that came before the pause. */
@@ -495,6 +453,5 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 }
 
-const methodOpen = 0x0014000a
 const connectionClose = 0x000a0032
 const connectionCloseOk = 0x000a0033
