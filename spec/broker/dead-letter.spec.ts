@@ -317,14 +317,14 @@ t.test('each letter is what it would be alone, whatever died before it', async (
       bench.bind(`to-${queue}`, queue)
     }
     const dead = { kind: 'queue', name: 'dead' } as const
-    bench.vhost.bind('amq.headers', dead, '', fieldTable({ x: 1 }), owner)
+    bench.vhost.bindings.bind('amq.headers', dead, '', fieldTable({ x: 1 }), owner)
     bench.bind('amq.topic', 'dead', 'a')
     return bench
   }
   const tooBound = (bench: VhostBench, bound: boolean) => {
     const too = { kind: 'queue', name: 'dead-too' } as const
     if (bound) bench.bind('amq.topic', 'dead-too', 'b')
-    else bench.vhost.unbind('amq.topic', too, 'b', [], owner)
+    else bench.vhost.bindings.unbind('amq.topic', too, 'b', [], owner)
   }
   const letters = (bench: VhostBench, { queue, reason, key, ...content }: Sample) => {
     const { headers, expiration, messageId } = content

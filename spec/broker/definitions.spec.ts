@@ -207,9 +207,9 @@ class Lives {
         case 4:
         case 5:
         case 6:
-          return vhost.bind(source(), to(), key, table, owner)
+          return vhost.bindings.bind(source(), to(), key, table, owner)
         case 7:
-          return vhost.unbind(source(), to(), key, [], owner)
+          return vhost.bindings.unbind(source(), to(), key, [], owner)
         default: {
           if (dice.chance(0.3)) return vhost.deleteExchange(pick(exchangeNames), false)
           let at = 0

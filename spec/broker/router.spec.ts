@@ -2,8 +2,8 @@
 import { deepStrictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import type { Destination } from '../../src/broker/bindings.js'
 import type { Route } from '../../src/broker/router.js'
-import type { Destination } from '../../src/broker/vhost.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import { allocationsOf } from '../support/allocations.js'
 import { contentOf, messageAt } from '../support/messages.js'
@@ -200,7 +200,7 @@ t.test('any topology routes as the model does, whatever was routed before', asyn
             const ends = to.kind === 'queue' ? model.queues : model.exchanges
             if (!model.exchanges.has(source) || !ends.has(to.name)) break
             model.bind(step.binding)
-            vhost.bind(source, to, key, fieldTable(table), owner)
+            vhost.bindings.bind(source, to, key, fieldTable(table), owner)
             break
           }
           case 'unbind': {
@@ -209,7 +209,7 @@ t.test('any topology routes as the model does, whatever was routed before', asyn
             const chosen = bindings[step.which % (bindings.length + 1)] ?? step.binding
             model.unbind(chosen)
             const { source, to, key, table } = chosen
-            vhost.unbind(source, to, key, fieldTable(table), owner)
+            vhost.bindings.unbind(source, to, key, fieldTable(table), owner)
             break
           }
           case 'delete':
@@ -267,17 +267,17 @@ t.test('a binding is the same by its ends, key and arguments in any order', asyn
   const exchange = { kind: 'exchange', name: 'same' } as const
   const reached = () => names(vhost.router.walk(source, ['k'], []))
 
-  vhost.bind('amq.direct', queue, 'k', fieldTable({ a: 1, b: 2 }), owner)
-  vhost.bind('amq.direct', queue, 'k', fieldTable({ b: 2, a: 1 }), owner)
+  vhost.bindings.bind('amq.direct', queue, 'k', fieldTable({ a: 1, b: 2 }), owner)
+  vhost.bindings.bind('amq.direct', queue, 'k', fieldTable({ b: 2, a: 1 }), owner)
   t.equal(source.bindings.size, 1)
-  vhost.bind('amq.direct', exchange, 'k', fieldTable({ a: 1, b: 2 }), owner)
+  vhost.bindings.bind('amq.direct', exchange, 'k', fieldTable({ a: 1, b: 2 }), owner)
   t.strictSame(reached(), ['behind', 'same'])
-  vhost.unbind('amq.direct', queue, 'k', fieldTable({ a: 1 }), owner)
-  vhost.unbind('amq.direct', queue, 'l', fieldTable({ a: 1, b: 2 }), owner)
+  vhost.bindings.unbind('amq.direct', queue, 'k', fieldTable({ a: 1 }), owner)
+  vhost.bindings.unbind('amq.direct', queue, 'l', fieldTable({ a: 1, b: 2 }), owner)
   t.strictSame(reached(), ['behind', 'same'], 'those were others')
-  vhost.unbind('amq.direct', queue, 'k', fieldTable({ b: 2, a: 1 }), owner)
+  vhost.bindings.unbind('amq.direct', queue, 'k', fieldTable({ b: 2, a: 1 }), owner)
   t.strictSame(reached(), ['behind'])
-  vhost.unbind('amq.direct', exchange, 'k', fieldTable({ a: 1, b: 2 }), owner)
+  vhost.bindings.unbind('amq.direct', exchange, 'k', fieldTable({ a: 1, b: 2 }), owner)
   t.strictSame(reached(), [])
 })
 
@@ -286,7 +286,7 @@ t.test('a void in the arguments of a binding asks only whether the header is the
   const { vhost } = bench
   bench.declareQueue('q')
   const queue = { kind: 'queue', name: 'q' } as const
-  vhost.bind('amq.headers', queue, '', fieldTable({ y: null }), owner)
+  vhost.bindings.bind('amq.headers', queue, '', fieldTable({ y: null }), owner)
   const exchange = vhost.exchange('amq.headers')
   const reached = (table: PlainTable) => vhost.router.walk(exchange, [], fieldTable(table)).length
   t.strictSame([{ y: 'z' }, { y: null }, { x: 1 }, {}].map(reached), [1, 1, 0, 0])
@@ -320,7 +320,7 @@ t.test('several keys of one message find each queue once', async t => {
   const { vhost } = bench
   bench.declareQueue('q')
   for (const key of ['a.*', '#', 'a.b'])
-    vhost.bind('amq.topic', { kind: 'queue', name: 'q' }, key, [], owner)
+    vhost.bindings.bind('amq.topic', { kind: 'queue', name: 'q' }, key, [], owner)
   const topic = vhost.exchange('amq.topic')
   t.strictSame(names(vhost.router.walk(topic, ['a.b', 'a.c'], [])), ['q'])
 })
@@ -342,7 +342,7 @@ t.test('more addresses than routes are kept are all routed right', async t => {
   const bench = new VhostBench()
   const { vhost } = bench
   bench.declareQueue('q')
-  vhost.bind('amq.direct', { kind: 'queue', name: 'q' }, 'k77', [], owner)
+  vhost.bindings.bind('amq.direct', { kind: 'queue', name: 'q' }, 'k77', [], owner)
   const route = (i: number) =>
     vhost.router.route(messageTo({ exchange: 'amq.direct', routingKey: `k${i}` }), null)
   for (const round of [1, 2])
@@ -379,7 +379,7 @@ t.test('a chain of auto-delete exchanges of any length goes with the queue at it
   const links = 20_000
   for (let i = 0; i < links; i++) {
     bench.declareExchange(`e${i}`, 'fanout', { autoDelete: true })
-    if (i > 0) vhost.bind(`e${i - 1}`, { kind: 'exchange', name: `e${i}` }, '', [], owner)
+    if (i > 0) vhost.bindings.bind(`e${i - 1}`, { kind: 'exchange', name: `e${i}` }, '', [], owner)
   }
   const queue = bench.declareQueue('q')
   bench.bind(`e${links - 1}`, 'q')

@@ -296,7 +296,7 @@ export class BrokerLife {
   }
 
   bind(source: string, queue: string, key = ''): void {
-    this.vhost.bind(source, { kind: 'queue', name: queue }, key, [], owner)
+    this.vhost.bindings.bind(source, { kind: 'queue', name: queue }, key, [], owner)
   }
 
   queue(name: string): Queue {

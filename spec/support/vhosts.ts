@@ -79,7 +79,7 @@ export class VhostBench {
   }
 
   bind(source: string, queue: string, key = ''): void {
-    this.vhost.bind(source, { kind: 'queue', name: queue }, key, [], owner)
+    this.vhost.bindings.bind(source, { kind: 'queue', name: queue }, key, [], owner)
   }
 
   /** Publishes to the default exchange unless told otherwise; `expiration` is in milliseconds. */

@@ -1,7 +1,6 @@
 /** basic.*, but for publish and ack, which the channel reads in place. */
-import { queueIn } from '../broker/names.js'
+import { queueIn, replyQueue } from '../broker/names.js'
 import { Got } from '../broker/queues/queue.js'
-import { replyQueue } from '../broker/vhost.js'
 import { equivalenceClass, type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import { writeGetOk } from '../wire/hot-methods.js'
 import { AmqpError } from '../wire/replies.js'

@@ -22,7 +22,7 @@ export const exchangeHandlers: Handlers = {
   },
 
   'exchange.bind': (channel, args) => {
-    const definedAt = channel.vhost.bind(
+    const definedAt = channel.vhost.bindings.bind(
       args.source,
       { kind: 'exchange', name: args.destination },
       args.routingKey,
@@ -33,7 +33,7 @@ export const exchangeHandlers: Handlers = {
   },
 
   'exchange.unbind': (channel, args) => {
-    const goneAt = channel.vhost.unbind(
+    const goneAt = channel.vhost.bindings.unbind(
       args.source,
       { kind: 'exchange', name: args.destination },
       args.routingKey,

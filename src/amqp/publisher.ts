@@ -4,11 +4,11 @@
  * where it stands; only one that comes in pieces is put together first.
  */
 import type { Arrival } from '../broker/arrival.js'
-import { exchangeIn } from '../broker/names.js'
+import { exchangeIn, replyQueue } from '../broker/names.js'
 import { longestTtlMs } from '../broker/queues/arguments.js'
 import type { Route } from '../broker/router.js'
 import { mayHaveSenderSelected, senderSelectedKeys } from '../broker/sender-selected.js'
-import { Outcome, replyQueue, type Vhost } from '../broker/vhost.js'
+import { Outcome, type Vhost } from '../broker/vhost.js'
 import { Mark } from '../store/message-table.js'
 import { decodeMethod } from '../wire/codec.js'
 import {

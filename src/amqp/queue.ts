@@ -1,6 +1,7 @@
 /** queue.*: declare, bind, unbind, purge and delete. */
+
+import { replyQueue } from '../broker/names.js'
 import type { Queue } from '../broker/queues/queue.js'
-import { replyQueue } from '../broker/vhost.js'
 import type { Arguments } from '../wire/methods.js'
 import type { Channel } from './channel.js'
 import type { Handlers } from './handlers.js'
@@ -26,7 +27,7 @@ export const queueHandlers: Handlers = {
 
   'queue.bind': (channel, args) => {
     const { name, key } = bound(channel, args)
-    const definedAt = channel.vhost.bind(
+    const definedAt = channel.vhost.bindings.bind(
       args.exchange,
       { kind: 'queue', name },
       key,
@@ -38,7 +39,7 @@ export const queueHandlers: Handlers = {
 
   'queue.unbind': (channel, args) => {
     const { name, key } = bound(channel, args)
-    const goneAt = channel.vhost.unbind(
+    const goneAt = channel.vhost.bindings.unbind(
       args.exchange,
       { kind: 'queue', name },
       key,

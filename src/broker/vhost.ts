@@ -12,34 +12,24 @@ import { type FieldTable, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
 import { Arrival } from './arrival.js'
-import { bindingIdentity } from './binding.js'
+import { Bindings } from './bindings.js'
 import type { Command } from './command.js'
 import { DeadLetters } from './dead-letter.js'
 import type { Deadlines } from './deadlines.js'
 import type { Definitions } from './definitions.js'
-import {
-  bindingFields,
-  exchangeDeclared,
-  isDurable,
-  isLogged,
-  queueDeclared,
-  vhostCommands,
-} from './description.js'
+import { exchangeDeclared, isLogged, queueDeclared, vhostCommands } from './description.js'
 import { compareExchange, compareQueue } from './equivalence.js'
 import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
 import type { Exchange } from './exchanges/exchange.js'
 import type { Journal } from './journal.js'
-import { exchangeIn, queueIn, stripped } from './names.js'
+import { exchangeIn, queueIn, refuseDefault, stripped } from './names.js'
 import { checkArguments } from './queues/arguments.js'
 import { type DeathReason, type Owner, Queue, type QueueHost } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
 import { settingsOf } from './queues/settings.js'
 import { restore } from './restore.js'
-import { type Route, type Router, replyPrefix } from './router.js'
+import type { Route, Router } from './router.js'
 import { Topology } from './topology.js'
-
-/** The pseudo-queue of direct reply-to. */
-export const replyQueue = 'amq.rabbitmq.reply-to'
 
 /** Who gets the replies sent to the name made for it. */
 export interface ReplyTarget {
@@ -74,11 +64,6 @@ export interface QueueRequest {
   readonly owner: Owner
 }
 
-/** One end of a binding request. */
-export type Destination =
-  | { readonly kind: 'queue'; readonly name: string }
-  | { readonly kind: 'exchange'; readonly name: string }
-
 export class Vhost implements QueueHost {
   readonly name: string
   readonly exchanges: ReadonlyMap<string, Exchange>
@@ -86,6 +71,7 @@ export class Vhost implements QueueHost {
   /** Requesters that wait for replies, by the name made for each. */
   readonly replies = new Map<string, ReplyTarget>()
   readonly router: Router
+  readonly bindings: Bindings
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
   readonly messages: MessageTable
@@ -116,6 +102,7 @@ export class Vhost implements QueueHost {
     this.exchanges = this.#topology.exchanges
     this.queues = this.#topology.queues
     this.router = this.#topology.router
+    this.bindings = new Bindings(this, this.#topology)
     this.#deadLetters = new DeadLetters(this)
     this.arrival = new Arrival(shared.messages, shared.journal)
     this.#deadArrival = new Arrival(shared.messages, shared.journal)
@@ -201,7 +188,7 @@ export class Vhost implements QueueHost {
   declareExchange(request: ExchangeRequest): Exchange {
     checkExchangeType(request.type)
     const name = stripped(request.name)
-    this.#refuseDefault(name)
+    refuseDefault(name)
     const existing = this.exchanges.get(name)
     if (existing !== undefined) {
       compareExchange(exchangeIn(this.name, name), existing, request)
@@ -230,7 +217,7 @@ export class Vhost implements QueueHost {
    */
   deleteExchange(requested: string, ifUnused: boolean): number {
     const name = stripped(requested)
-    this.#refuseDefault(name)
+    refuseDefault(name)
     if (name.startsWith('amq.'))
       throw new AmqpError(
         'ACCESS_REFUSED',
@@ -241,7 +228,7 @@ export class Vhost implements QueueHost {
     if (ifUnused && exchange.bindings.size > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${exchangeIn(this.name, name)} in use`)
     const before = this.definitions.last
-    this.#removeExchanges([exchange])
+    this.removeExchanges([exchange])
     return this.definitions.since(before)
   }
 
@@ -322,7 +309,7 @@ export class Vhost implements QueueHost {
     const unused: Exchange[] = []
     this.#topology.removeQueue(queue, unused)
     if (queue.durable) definitions.append({ command: 'queue.deleted', vhost, name, number })
-    this.#removeExchanges(unused)
+    this.removeExchanges(unused)
     removed(definitions.since(before))
     queue.end()
   }
@@ -334,65 +321,6 @@ export class Vhost implements QueueHost {
   /** A name that nobody else has: 22 characters of base64url behind the prefix. */
   generatedName(prefix: string): string {
     return prefix + this.#random.bytes(16).toString('base64url')
-  }
-
-  // --- bindings
-
-  /**
-   * Binds a queue or an exchange to an exchange. The same binding again changes nothing. Returns
-   * the log number at which it is there for good.
-   */
-  bind(
-    source: string,
-    destination: Destination,
-    key: string,
-    table: FieldTable,
-    connection: Owner,
-  ): number {
-    const from = stripped(source)
-    this.#refuseDefault(from)
-    this.#refusePseudoQueue(destination)
-    const to = this.#destination(destination, connection)
-    const exchange = this.exchange(from)
-    const identity = bindingIdentity(destination.kind, to.name, key, table)
-    const existing = exchange.bindings.get(identity)
-    if (existing !== undefined) return existing.definedAt
-    exchange.check(key, table)
-    const binding = this.#topology.addBinding(identity, exchange, to, key, table)
-    if (isDurable(binding))
-      binding.definedAt = this.definitions.append({
-        command: 'bound',
-        ...bindingFields(this.name, binding),
-      })
-    return binding.definedAt
-  }
-
-  /**
-   * Takes a binding away; one that does not exist is fine, whoever owns the queue. Returns the log
-   * number at which it is gone for good.
-   */
-  unbind(
-    source: string,
-    destination: Destination,
-    key: string,
-    table: FieldTable,
-    connection: Owner,
-  ): number {
-    const from = stripped(source)
-    this.#refuseDefault(from)
-    this.#refusePseudoQueue(destination)
-    if (destination.kind === 'exchange') this.#refuseDefault(stripped(destination.name))
-    const name = stripped(destination.name)
-    const binding = this.#topology.binding(from, destination.kind, name, key, table)
-    if (binding === undefined) return this.definitions.last
-    if (destination.kind === 'queue') this.queue(name, connection)
-    const before = this.definitions.last
-    const unused: Exchange[] = []
-    this.#topology.removeBinding(binding, unused)
-    if (isDurable(binding))
-      this.definitions.append({ command: 'unbound', ...bindingFields(this.name, binding) })
-    this.#removeExchanges(unused)
-    return this.definitions.since(before)
   }
 
   // --- what survives a restart
@@ -419,7 +347,7 @@ export class Vhost implements QueueHost {
   // ---
 
   /** Removes exchanges, and those that become unused by it: a chain of any length, so without recursion. */
-  #removeExchanges(exchanges: Exchange[]): void {
+  removeExchanges(exchanges: Exchange[]): void {
     for (const exchange of exchanges) {
       if (exchange.deleted) continue
       const { name } = exchange
@@ -427,26 +355,6 @@ export class Vhost implements QueueHost {
       if (isLogged(exchange))
         this.definitions.append({ command: 'exchange.deleted', vhost: this.name, name })
     }
-  }
-
-  #destination(destination: Destination, connection: Owner): Queue | Exchange {
-    if (destination.kind === 'queue') return this.queue(destination.name, connection)
-    const name = stripped(destination.name)
-    this.#refuseDefault(name)
-    return this.exchange(name)
-  }
-
-  #refuseDefault(name: string): void {
-    if (name === '')
-      throw new AmqpError('ACCESS_REFUSED', 'operation not permitted on the default exchange')
-  }
-
-  #refusePseudoQueue({ kind, name }: Destination): void {
-    if (kind === 'queue' && (name === replyQueue || name.startsWith(replyPrefix)))
-      throw new AmqpError(
-        'ACCESS_REFUSED',
-        'cannot bind or unbind to a volatile (direct reply-to) queue',
-      )
   }
 
   #locked(name: string): AmqpError {
