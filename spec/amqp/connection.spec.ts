@@ -946,3 +946,41 @@ t.test('settings say what is offered', async t => {
   const { frameMax, channelMax, heartbeatSeconds } = protocolSettings
   t.match(client.take()[1]?.args, { frameMax, channelMax, heartbeat: heartbeatSeconds })
 })
+
+t.test(
+  'a message above max_message_size costs the channel before any of its body came',
+  async t => {
+    const host = new SimulatedBroker()
+    const client = host.open()
+    const { maxMessageBytes } = protocolSettings
+    const tooLarge = publish(1, 'q', Buffer.alloc(maxMessageBytes + 1))
+    const header = tooLarge.indexOf(Buffer.of(0xce, 2, 0, 1)) + 1
+    client.give(tooLarge.subarray(0, header + 7 + 14 + 1))
+    host.settle()
+    t.match(client.take(), [
+      {
+        channel: 1,
+        name: 'channel.close',
+        args: {
+          replyCode: 406,
+          replyText: `PRECONDITION_FAILED - message size ${maxMessageBytes + 1} is larger than configured max size ${maxMessageBytes}`,
+          classId: 60,
+          methodId: 40,
+        },
+      },
+    ])
+    const held = host.broker.messages.intakeBytes
+    client.give(tooLarge.subarray(header + 7 + 14 + 1))
+    host.settle()
+    t.equal(host.broker.messages.intakeBytes, held, 'its body goes nowhere')
+    client.give(method(1, 'channel.close-ok', {}), method(1, 'channel.open', {}))
+    client.give(declareQueue(1, 'q'), publish(1, 'q', Buffer.alloc(maxMessageBytes)))
+    client.give(passive('q'))
+    host.settle()
+    t.match(client.take(), [
+      { name: 'channel.open-ok' },
+      { name: 'queue.declare-ok' },
+      { name: 'queue.declare-ok', args: { messageCount: 1 } },
+    ])
+  },
+)

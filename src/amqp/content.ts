@@ -39,8 +39,6 @@ export class Content {
   #held = 0
   /** Bytes of the body still to come; 0 once the message is complete. */
   bodyLeft = 0
-  /** The body announced is larger than allowed: it is read and thrown away. */
-  tooLarge = false
   bodySize = 0
 
   #bytes = nothing
@@ -61,10 +59,9 @@ export class Content {
     this.#at = bytes.copy(this.#bytes, 0, start, end)
     this.#parts = null
     this.#received = 0
-    this.tooLarge = false
   }
 
-  /** The content header came; `maxBytes` is the largest body allowed. */
+  /** The content header came; `maxBytes` is the largest body allowed. Throws AmqpError. */
   header(frame: FrameParser, maxBytes: number): void {
     const { bytes, start, end } = frame
     if (end - start < headerFieldsBytes + 2) throw unknownFrame(frame)
@@ -85,9 +82,14 @@ export class Content {
         'FRAME_ERROR',
         `content body size ${size} exceeds maximum allowed size ${bodyMax}`,
       )
+    // RabbitMQ checks when all of it has come; here a body that is refused is never kept.
+    if (size > maxBytes)
+      throw new AmqpError(
+        'PRECONDITION_FAILED',
+        `message size ${size} is larger than configured max size ${maxBytes}`,
+      )
     this.bodySize = Number(size)
     this.bodyLeft = this.bodySize
-    this.tooLarge = this.bodySize > maxBytes
     const payload = end - start
     this.#grow(frameOverhead + payload + frameHead)
     this.#frameHead(2, payload)
@@ -108,7 +110,6 @@ export class Content {
       throw new AmqpError('FRAME_ERROR', 'content body frame exceeds remaining content size')
     this.bodyLeft -= size
     this.#received += size
-    if (this.tooLarge) return
     if (this.#parts !== null) this.#addToParts(this.#parts, bytes, start, end)
     else {
       // With room for the end octet, which take() sets.

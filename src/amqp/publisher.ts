@@ -152,14 +152,6 @@ export class Publisher {
 
   #assembled(): void {
     this.awaiting = 'nothing'
-    if (this.#content.tooLarge) {
-      const { bodySize } = this.#content
-      this.#content.drop()
-      throw new AmqpError(
-        'PRECONDITION_FAILED',
-        `message size ${bodySize} is larger than configured max size ${this.#channel.maxMessageBytes}`,
-      )
-    }
     this.#content.take(this.#arrival.message)
     this.#complete(true)
   }
