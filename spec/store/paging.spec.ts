@@ -2,7 +2,7 @@
 import { deepStrictEqual, ok } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
-import { largeBytes, MessageTable, scratchBase } from '../../src/store/message-table.js'
+import { largeBytes, Mark, MessageTable, scratchBase } from '../../src/store/message-table.js'
 import { type ContentWaiter, Paging } from '../../src/store/paging.js'
 import { ChunkPool, chunkBytes } from '../../src/structures/chunk-pool.js'
 import { deterministic } from '../support/generators.js'
@@ -54,7 +54,8 @@ class Bench implements ContentWaiter {
 
   add(size: number, transient: boolean, cold: boolean): number {
     const content = messageBytes(contentOf({ body: octetsOf(size, ++this.#number) }))
-    const slot = this.messages.add(content, 0, content.length, 0, this.#number, cold)
+    const marks = transient ? 0 : Mark.persistent
+    const slot = this.messages.add(content, 0, content.length, marks, this.#number, cold)
     if (!transient) this.messages.setLogged(slot)
     this.model.set(slot, { content, transient, durable: false, asked: false })
     return slot

@@ -1,14 +1,17 @@
 /**
  * The memory in which contents of messages stand: chunks of the pool, filled one behind the
  * other, and memory of its own for each large message. In a chunk each content stands behind a
- * head of four words, by which it is found from the chunk's side; contents begin at multiples of
- * four bytes:
+ * head, by which it is found from the chunk's side; contents begin at multiples of four bytes:
  *
- *     +------+------+---------+--------+--- - - -
- *     | slot | size | segment | offset | content
- *     +------+------+---------+--------+--- - - -
+ *     +-------+---------+--------+--- - - -
+ *     | slot  | segment | offset | content
+ *     +-------+---------+--------+--- - - -
  *
- * Segment and offset are the place of the content on the disk; segment -1: it has none.
+ * Behind a head nothing says how long the content is: its slot knows. So when a content goes and
+ * the chunk stays, its size, negated, takes the place of the slot. Segment and offset are the
+ * place of the content on the disk; segment -1: it has none. Contents that the log will not keep
+ * stand in other chunks, whose heads end behind the slot, for they go to the disk a whole chunk at
+ * a time: their places follow from that of the chunk.
  *
  * Chunks are hot or cold. What is needed soon is put into hot ones, what joins a long backlog into
  * cold ones, so that it can leave memory without taking along what is needed. Each kind stands in
@@ -16,12 +19,17 @@
  */
 import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
 
-export const headBytes = 16
-export const headWords = 4
-export const Head = { slot: 0, size: 1, segment: 2, offset: 3 } as const
+export const Head = { slot: 0, segment: 1, offset: 2 } as const
+
+/** Bytes of a head, with and without a place of its own. */
+const longHeadBytes = 12
+const shortHeadBytes = 4
 
 /** Bytes of a chunk that a content of this size takes, its head included. */
-export const heldBytes = (size: number) => headBytes + ((size + 3) & ~3)
+export const heldBytes = (size: number, placed: boolean) =>
+  (placed ? longHeadBytes : shortHeadBytes) + ((size + 3) & ~3)
+
+const kindOf = (cold: boolean, placed: boolean) => (cold ? 2 : 0) + (placed ? 1 : 0)
 
 const noWords = new Int32Array(0)
 
@@ -33,6 +41,9 @@ export class Chunk {
   readonly parts: readonly Buffer[] | null
   readonly pooled: boolean
   readonly cold: boolean
+  /** Each content in it has a place of its own. */
+  readonly placed: boolean
+  readonly headBytes: number
   /** Bytes written so far, and of those the ones still referred to. */
   filled = 0
   live = 0
@@ -44,17 +55,32 @@ export class Chunk {
   number = -1
   /** Of a large message: what else stands in the head. */
   slot = -1
+  /** Of one whose contents have no places of their own: where its memory was written to. */
   segment = -1
   offset = 0
   older: Chunk | null = null
   newer: Chunk | null = null
 
-  constructor(bytes: Buffer, parts: readonly Buffer[] | null, pooled: boolean, cold: boolean) {
+  constructor(
+    bytes: Buffer,
+    parts: readonly Buffer[] | null,
+    pooled: boolean,
+    cold: boolean,
+    placed: boolean,
+  ) {
     this.bytes = bytes
     this.words = pooled ? new Int32Array(bytes.buffer, bytes.byteOffset, chunkBytes / 4) : noWords
     this.parts = parts
     this.pooled = pooled
     this.cold = cold
+    this.placed = placed
+    this.headBytes = placed ? longHeadBytes : shortHeadBytes
+  }
+
+  /** It is empty and filled from its beginning again. */
+  restart(): void {
+    this.filled = 0
+    this.scratched = false
   }
 }
 
@@ -86,8 +112,8 @@ export class Chunks {
   readonly #freeNumbers: number[] = []
   readonly hot = new ChunkList()
   readonly cold = new ChunkList()
-  #fillingHot: Chunk | null = null
-  #fillingCold: Chunk | null = null
+  /** The one of each kind to which more is to be written. */
+  readonly #filling: (Chunk | null)[] = [null, null, null, null]
   /** Bytes of all chunks; `ownBytes` of those which are not the pool's. */
   bytes = 0
   ownBytes = 0
@@ -107,30 +133,29 @@ export class Chunks {
 
   /** More is to be written to it. */
   filling(chunk: Chunk): boolean {
-    return chunk === this.#fillingHot || chunk === this.#fillingCold
+    return chunk === this.#filling[kindOf(chunk.cold, chunk.placed)]
   }
 
-  /** The chunk in which so many bytes have room at `filled`. */
-  withRoom(bytes: number, cold: boolean): Chunk {
-    const filling = cold ? this.#fillingCold : this.#fillingHot
+  /** The chunk in which a content of `size` bytes has room at `filled`, its head included. */
+  withRoom(size: number, cold: boolean, placed: boolean): Chunk {
+    const kind = kindOf(cold, placed)
+    const filling = this.#filling[kind] as Chunk | null
     if (filling !== null) {
-      if (chunkBytes - filling.filled >= bytes) return filling
+      if (chunkBytes - filling.filled >= heldBytes(size, placed)) return filling
       if (filling.live === 0) {
-        filling.filled = 0
-        filling.scratched = false
+        filling.restart()
         return filling
       }
     }
-    const chunk = new Chunk(this.pool.take(), null, true, cold)
-    if (cold) this.#fillingCold = chunk
-    else this.#fillingHot = chunk
+    const chunk = new Chunk(this.pool.take(), null, true, cold, placed)
+    this.#filling[kind] = chunk
     this.#enter(chunk, chunkBytes)
     return chunk
   }
 
   /** Memory of its own for a large message. */
   own(bytes: Buffer, parts: readonly Buffer[] | null, cold: boolean): Chunk {
-    const chunk = new Chunk(bytes, parts, false, cold)
+    const chunk = new Chunk(bytes, parts, false, cold, true)
     let held = bytes.length
     if (parts !== null) for (const part of parts) held += part.length
     chunk.live = held
@@ -145,12 +170,8 @@ export class Chunks {
     this.live -= held
     chunk.live -= held
     if (chunk.live > 0) return
-    if (this.filling(chunk)) {
-      chunk.filled = 0
-      chunk.scratched = false
-    } else {
-      this.#drop(chunk, held)
-    }
+    if (this.filling(chunk)) chunk.restart()
+    else this.#drop(chunk, held)
   }
 
   /** Chunks that many messages share and that are less than half full, the emptiest first. */

@@ -9,10 +9,11 @@
  */
 import { type ChunkPool, chunkBytes } from '../structures/chunk-pool.js'
 import { Message } from '../wire/message.js'
-import { type Chunk, Chunks, Head, headBytes, headWords, heldBytes } from './chunks.js'
+import { type Chunk, Chunks, Head, heldBytes } from './chunks.js'
 import {
   highBits,
   highMask,
+  Mark,
   oneReference,
   pageMask,
   Slots,
@@ -107,7 +108,8 @@ export class MessageTable extends Slots {
       return this.addOwn(own, null, marks, number, cold)
     }
     const slot = this.takeSlot(marks, number)
-    this.#write(slot, bytes, start, end, cold, -1, 0)
+    const placed = (marks & Mark.persistent) !== 0
+    this.#write(slot, bytes, start, end, cold, placed, -1, 0)
     return slot
   }
 
@@ -195,9 +197,16 @@ export class MessageTable extends Slots {
     }
     const chunk = this.chunks.at(number)
     if (chunk.scratched) this.#unscratch(this.segment(slot))
+    if (!chunk.placed) {
+      const start = words[at + wordOffset] as number
+      const size = words[at + wordSize] as number
+      this.#write(slot, chunk.bytes, start, start + size, chunk.cold, true, segment, offset)
+      this.#leaveChunk(chunk, start, size)
+      return
+    }
     if (segment >= scratchBase) chunk.scratched = true
     if (chunk.pooled) {
-      const head = ((words[at + wordOffset] as number) >> 2) - headWords
+      const head = headOf(chunk, words[at + wordOffset] as number)
       chunk.words[head + Head.segment] = segment
       chunk.words[head + Head.offset] = offset
     } else {
@@ -211,14 +220,14 @@ export class MessageTable extends Slots {
     const number = this.word(slot, wordChunk)
     if (number < 0) return -1 - number
     const chunk = this.chunks.at(number)
-    return chunk.pooled ? this.#inHead(chunk, slot, Head.segment) : chunk.segment
+    return this.#segmentIn(chunk, this.word(slot, wordOffset))
   }
 
   offset(slot: number): number {
     const number = this.word(slot, wordChunk)
     if (number < 0) return this.word(slot, wordOffset)
     const chunk = this.chunks.at(number)
-    return chunk.pooled ? this.#inHead(chunk, slot, Head.offset) : chunk.offset
+    return this.#offsetIn(chunk, this.word(slot, wordOffset))
   }
 
   /** Brings a content that was read from the disk back to memory: `bytes[start..end)`, which is copied. */
@@ -232,7 +241,7 @@ export class MessageTable extends Slots {
     this.#cursor.at(bytes, start, end, null)
     const { inPlace, bodySize } = this.#cursor
     if (inPlace && end - start < largeBytes) {
-      this.#write(slot, bytes, start, end, false, segment, offset)
+      this.#write(slot, bytes, start, end, false, true, segment, offset)
       return
     }
     const own = Buffer.allocUnsafeSlow(end - start)
@@ -252,28 +261,26 @@ export class MessageTable extends Slots {
       this.chunks.release(chunk, chunk.live)
       return Eviction.done
     }
-    const { words } = chunk
-    for (
-      let at = 0;
-      at < chunk.filled >> 2;
-      at += heldBytes(words[at + Head.size] as number) >> 2
-    ) {
-      if ((words[at + Head.segment] as number) >= 0 || !this.#standsAt(chunk, at)) continue
-      return this.logged(words[at] as number) ? Eviction.pending : Eviction.transient
+    const { words, headBytes, number, placed } = chunk
+    for (let at = 0; at < chunk.filled; ) {
+      const slot = words[at >> 2] as number
+      const start = at + headBytes
+      at += heldBytes(this.#sizeIn(slot), placed)
+      if (slot >= 0 && this.#segmentIn(chunk, start) < 0)
+        return this.logged(slot) ? Eviction.pending : Eviction.transient
     }
-    const number = chunk.number
     for (let at = 0; chunk.number === number; ) {
-      const size = words[at + Head.size] as number
-      if (this.#standsAt(chunk, at)) {
-        const slot = words[at] as number
-        const start = (at + headWords) << 2
-        this.#cursor.at(chunk.bytes, start, start + size, null)
-        const segment = words[at + Head.segment] as number
-        const offset = words[at + Head.offset] as number
-        this.#leave(slot, segment, offset, size, this.#cursor.bodySize)
-        this.chunks.release(chunk, heldBytes(size))
-      }
-      at += heldBytes(size) >> 2
+      const slot = words[at >> 2] as number
+      const start = at + headBytes
+      const size = this.#sizeIn(slot)
+      const held = heldBytes(size, placed)
+      at += held
+      if (slot < 0) continue
+      this.#cursor.at(chunk.bytes, start, start + size, null)
+      const { bodySize } = this.#cursor
+      const segment = this.#segmentIn(chunk, start)
+      this.#leave(slot, segment, this.#offsetIn(chunk, start), size, bodySize)
+      this.chunks.release(chunk, held)
     }
     return Eviction.done
   }
@@ -289,21 +296,28 @@ export class MessageTable extends Slots {
       this.place(chunk.slot, segment, base)
       return 1
     }
-    const { words } = chunk
-    let placed = 0
-    for (
-      let at = 0;
-      at < chunk.filled >> 2;
-      at += heldBytes(words[at + Head.size] as number) >> 2
-    ) {
-      if ((words[at + Head.segment] as number) >= 0 || !this.#standsAt(chunk, at)) continue
-      if (this.logged(words[at] as number)) continue
-      words[at + Head.segment] = segment
-      words[at + Head.offset] = base + ((at + headWords) << 2)
-      chunk.scratched = true
-      placed++
+    if (!chunk.placed && chunk.segment >= 0) return 0
+    const { words, headBytes } = chunk
+    let count = 0
+    for (let at = 0; at < chunk.filled; ) {
+      const head = at >> 2
+      const slot = words[head] as number
+      const start = at + headBytes
+      at += heldBytes(this.#sizeIn(slot), chunk.placed)
+      if (slot < 0 || this.#segmentIn(chunk, start) >= 0) continue
+      if (chunk.placed) {
+        if (this.logged(slot)) continue
+        words[head + Head.segment] = segment
+        words[head + Head.offset] = base + start
+      }
+      count++
     }
-    return placed
+    chunk.scratched ||= count > 0
+    if (!chunk.placed) {
+      chunk.segment = segment
+      chunk.offset = base
+    }
+    return count
   }
 
   /** True while more chunks are held than the messages in them justify. */
@@ -318,30 +332,41 @@ export class MessageTable extends Slots {
     return sparse.length > 0
   }
 
-  #inHead(chunk: Chunk, slot: number, word: number): number {
-    return chunk.words[(this.word(slot, wordOffset) >> 2) - headWords + word] as number
+  /** The place of the content at `start` of a chunk, or of what a chunk of its own holds. */
+  #segmentIn(chunk: Chunk, start: number): number {
+    if (!chunk.pooled || !chunk.placed) return chunk.segment
+    return chunk.words[headOf(chunk, start) + Head.segment] as number
   }
 
-  /** Copies a content into a shared chunk. */
+  #offsetIn(chunk: Chunk, start: number): number {
+    if (!chunk.pooled) return chunk.offset
+    if (!chunk.placed) return chunk.offset + start
+    return chunk.words[headOf(chunk, start) + Head.offset] as number
+  }
+
+  /** Copies a content into a shared chunk, into one where it has a place of its own if `placed`. */
   #write(
     slot: number,
     bytes: Buffer,
     start: number,
     end: number,
     cold: boolean,
+    placed: boolean,
     segment: number,
     offset: number,
   ): void {
     const size = end - start
-    const held = heldBytes(size)
-    const chunk = this.chunks.withRoom(held, cold)
+    const held = heldBytes(size, placed)
+    const chunk = this.chunks.withRoom(size, cold, placed)
     const head = chunk.filled >> 2
     chunk.words[head + Head.slot] = slot
-    chunk.words[head + Head.size] = size
-    chunk.words[head + Head.segment] = segment
-    chunk.words[head + Head.offset] = offset
-    bytes.copy(chunk.bytes, chunk.filled + headBytes, start, end)
-    this.#point(slot, chunk.number, chunk.filled + headBytes, size)
+    if (placed) {
+      chunk.words[head + Head.segment] = segment
+      chunk.words[head + Head.offset] = offset
+    }
+    const at = chunk.filled + chunk.headBytes
+    bytes.copy(chunk.bytes, at, start, end)
+    this.#point(slot, chunk.number, at, size)
     chunk.filled += held
     chunk.live += held
     this.chunks.live += held
@@ -393,11 +418,10 @@ export class MessageTable extends Slots {
     } else {
       const chunk = this.chunks.at(number)
       if (chunk.scratched) this.#unscratch(this.segment(slot))
-      this.chunks.release(
-        chunk,
-        chunk.pooled ? heldBytes(words[at + wordSize] as number) : chunk.live,
-      )
-      if (!chunk.pooled) {
+      if (chunk.pooled) {
+        this.#leaveChunk(chunk, words[at + wordOffset] as number, words[at + wordSize] as number)
+      } else {
+        this.chunks.release(chunk, chunk.live)
         this.bytes = nothing
         this.parts = null
       }
@@ -411,31 +435,35 @@ export class MessageTable extends Slots {
 
   /** Moves what is live in a chunk to the chunk being filled, which frees it. */
   #copyOut(chunk: Chunk): void {
-    const { words, number, cold } = chunk
+    const { words, headBytes, number, cold } = chunk
+    const placed = chunk.placed || chunk.segment >= 0
     for (let at = 0; chunk.number === number; ) {
-      const held = heldBytes(words[at + Head.size] as number)
-      if (this.#standsAt(chunk, at)) {
-        const to = this.chunks.withRoom(held, cold)
-        chunk.bytes.copy(to.bytes, to.filled, at << 2, (at << 2) + held)
-        const slot = words[at] as number
-        this.#point(slot, to.number, to.filled + headBytes, words[at + Head.size] as number)
-        to.filled += held
-        to.live += held
-        to.scratched ||= chunk.scratched
-        this.chunks.live += held
-        this.chunks.release(chunk, held)
-      }
-      at += held >> 2
+      const slot = words[at >> 2] as number
+      const start = at + headBytes
+      const size = this.#sizeIn(slot)
+      const held = heldBytes(size, chunk.placed)
+      at += held
+      if (slot < 0) continue
+      const segment = this.#segmentIn(chunk, start)
+      const offset = this.#offsetIn(chunk, start)
+      this.#write(slot, chunk.bytes, start, start + size, cold, placed, segment, offset)
+      this.chunks.release(chunk, held)
     }
   }
 
-  /** The content whose head is word `at` of a chunk is that of a message. */
-  #standsAt(chunk: Chunk, at: number): boolean {
-    const slot = chunk.words[at] as number
-    return (
-      this.holds(slot) &&
-      this.word(slot, wordChunk) === chunk.number &&
-      this.word(slot, wordOffset) === (at + headWords) << 2
-    )
+  /** The content at `start` of a chunk goes; others perhaps stay. */
+  #leaveChunk(chunk: Chunk, start: number, size: number): void {
+    chunk.words[headOf(chunk, start)] = -size
+    this.chunks.release(chunk, heldBytes(size, chunk.placed))
   }
+
+  /** Bytes of the content behind a head which begins with this word. */
+  #sizeIn(slot: number): number {
+    return slot < 0 ? -slot : this.word(slot, wordSize)
+  }
+}
+
+/** The word at which the head of the content at `start` of a chunk begins. */
+function headOf(chunk: Chunk, start: number): number {
+  return (start - chunk.headBytes) >> 2
 }
