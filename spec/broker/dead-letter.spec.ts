@@ -2,7 +2,7 @@
 import { deepStrictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
-import type { DeathReason } from '../../src/broker/queues/queue.js'
+import type { DeathReason } from '../../src/broker/queues/host.js'
 import { largeBytes } from '../../src/store/message-table.js'
 import {
   type FieldTable,

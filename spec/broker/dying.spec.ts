@@ -2,7 +2,8 @@
 import { deepStrictEqual } from 'node:assert'
 import t from 'tap'
 import { Dying } from '../../src/broker/dying.js'
-import type { DeathReason, Queue } from '../../src/broker/queues/queue.js'
+import type { DeathReason } from '../../src/broker/queues/host.js'
+import type { Queue } from '../../src/broker/queues/queue.js'
 import { VhostBench } from '../support/vhosts.js'
 
 t.test('they come out as they went in, over any number of pages', async t => {

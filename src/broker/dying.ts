@@ -2,7 +2,8 @@
  * Messages that have left their queues and wait to go to a dead letter exchange, in the order in
  * which they left. There may be millions, so they stand in columns: no object for each.
  */
-import type { DeathReason, Queue } from './queues/queue.js'
+import type { DeathReason } from './queues/host.js'
+import type { Queue } from './queues/queue.js'
 import type { Line } from './queues/read-ahead.js'
 
 const pageLength = 4096

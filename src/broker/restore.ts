@@ -4,7 +4,8 @@
  */
 import { bindingIdentity } from './binding.js'
 import type { Command, CommandOf } from './command.js'
-import type { Queue, QueueDeclaration } from './queues/queue.js'
+import type { QueueDeclaration } from './queues/host.js'
+import type { Queue } from './queues/queue.js'
 import { type QueueSettings, settingsOf } from './queues/settings.js'
 import type { Topology } from './topology.js'
 

@@ -1,7 +1,8 @@
 /** How messages leave a queue for nowhere: one at once, or all of them a few thousand in a turn. */
 import { Stage, type TurnParty } from '../../platform/turn.js'
+import type { QueueHost } from './host.js'
 import type { Levels } from './levels.js'
-import type { Queue, QueueHost } from './queue.js'
+import type { Queue } from './queue.js'
 
 /** About a millisecond's work. */
 const perTurn = 4096

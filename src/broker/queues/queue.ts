@@ -1,68 +1,31 @@
 /**
  * A classic queue: what is ready, who consumes, and the rules by which messages leave. A message
  * that meets an empty queue and a consumer with credit goes straight through; everything else
- * waits in ready.ts and is delivered at the end of the turn. Of messages in consumers' hands the
+ * waits in backlog.ts and is delivered at the end of the turn. Of messages in consumers' hands the
  * queue keeps only the count: the channel knows which they are, and settles or returns them.
  *
  * At any moment: published = ready + unacked + left.
  */
 
-import type { Clock } from '../../platform/clock.js'
-import { Stage, type Turn, type TurnParty } from '../../platform/turn.js'
-import { Mark, type MessageTable } from '../../store/message-table.js'
-import type { Paging } from '../../store/paging.js'
+import { Stage, type TurnParty } from '../../platform/turn.js'
+import { Mark } from '../../store/message-table.js'
 import type { Ranges } from '../../store/targets.js'
 import type { FieldTable } from '../../wire/field-table.js'
-import { Message } from '../../wire/message.js'
+import type { Message } from '../../wire/message.js'
 import type { Arrival } from '../arrival.js'
 import type { Binding } from '../binding.js'
-import type { Deadline, Deadlines } from '../deadlines.js'
-import type { Journal } from '../journal.js'
-import { dropBcc } from '../sender-selected.js'
+import type { Deadline } from '../deadlines.js'
+import { Backlog, removalsPerTurn } from './backlog.js'
 import { type Consumer, Consumers } from './consumer.js'
-import { Disposal, settle } from './disposal.js'
-import { Levels } from './levels.js'
-import { ReadAhead } from './read-ahead.js'
-import type { Ready, ReadyPages } from './ready.js'
+import { settle } from './disposal.js'
+import type { QueueDeclaration, QueueHost } from './host.js'
+import type { Ready } from './ready.js'
 import type { QueueSettings } from './settings.js'
-
-/** Why a message is dead-lettered, as x-death says it. */
-export type DeathReason = 'rejected' | 'expired' | 'maxlen'
-
-/** What a queue needs from the vhost it lives in. */
-export interface QueueHost {
-  readonly messages: MessageTable
-  readonly paging: Paging
-  readonly journal: Journal
-  readonly pages: ReadyPages
-  readonly turn: Turn
-  readonly clock: Clock
-  readonly deadlines: Deadlines
-  /**
-   * Takes over one reference to a message that leaves `queue`, or that it never took (`entered`
-   * is false): to its dead letter exchange, or to nowhere.
-   */
-  bury(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void
-  /** The queue has nothing more to exist for (auto-delete, x-expires). */
-  queueUnused(queue: Queue): void
-}
 
 /** A connection that owns exclusive queues, which are removed when it ends. */
 export interface Owner {
   owns(queue: Queue): void
   disowns(queue: Queue): void
-}
-
-/** How a queue was declared. */
-export interface QueueDeclaration {
-  readonly name: string
-  readonly durable: boolean
-  readonly autoDelete: boolean
-  /** The connection that owns an exclusive queue. */
-  readonly owner: Owner | null
-  readonly arguments: FieldTable
-  /** Names a durable queue in the log, and no other ever; 0 for a queue that is not there. */
-  readonly number: number
 }
 
 /** A backlog gives out at most this much in one turn, so that others get their share. */
@@ -74,9 +37,6 @@ const deep = 1024
 
 /** What became of a get: there was a message, there was none, or its content must be read first. */
 export const Got = { message: 0, nothing: 1, later: 2 } as const
-
-/** Messages that expire or are thrown away in one go: about a millisecond's work. */
-const removalsPerTurn = 4096
 
 export class Queue implements TurnParty {
   readonly name: string
@@ -98,27 +58,16 @@ export class Queue implements TurnParty {
   /** After an unclean stop nobody knows which of the messages up to this number were delivered. */
   suspectUpTo = 0
 
-  readyCount = 0
-  /** Body bytes of the ready messages. */
-  readyBytes = 0
   unackedCount = 0
   /** Messages that ever came in. */
   publishedCount = 0
 
   readonly #host: QueueHost
-  #levels: Levels
-  readonly #view = new Message()
+  readonly #backlog: Backlog
   readonly #limited: boolean
-  /** Reads contents that are not in memory; from the first time on that one is not. */
-  #readAhead: ReadAhead | null = null
-  /** The first message is being read. */
-  #loading = false
-  /** Who is called when it was. */
+  /** Who is called when the first message was read. */
   #waiters: (() => void)[] = []
   #waitsForTurn = false
-  /** Some message here has had a deadline. */
-  #timed = false
-  readonly #expiry: Deadline
   readonly #lease: Deadline
 
   constructor(declaration: QueueDeclaration, settings: QueueSettings, host: QueueHost) {
@@ -131,11 +80,19 @@ export class Queue implements TurnParty {
     this.settings = settings
     this.consumers = new Consumers(settings.singleActiveConsumer)
     this.#host = host
-    this.#levels = this.#newLevels()
+    this.#backlog = new Backlog(this, host, () => this.#contentCame())
     this.#limited = settings.maxLength >= 0 || settings.maxLengthBytes >= 0
-    this.#expiry = { at: 0, place: -1, due: () => this.#expireHead() }
     this.#lease = { at: 0, place: -1, due: () => host.queueUnused(this) }
     this.used()
+  }
+
+  /** Messages that wait to be delivered, and their body bytes. */
+  get readyCount(): number {
+    return this.#backlog.count
+  }
+
+  get readyBytes(): number {
+    return this.#backlog.bytes
   }
 
   /** Takes a message in, which is gone at once if the queue is. False: there is no room and it was refused (reject-publish). */
@@ -145,7 +102,7 @@ export class Queue implements TurnParty {
     this.publishedCount++
     const ttlMs = this.#ttlMs(arrival.expirationMs)
     const deadline = ttlMs < 0 ? 0 : this.#host.clock.monotonicMs() + ttlMs
-    if (this.readyCount === 0) {
+    if (this.#backlog.count === 0) {
       const consumer = this.consumers.next()
       if (consumer !== null) {
         if (consumer.noAck) {
@@ -163,8 +120,8 @@ export class Queue implements TurnParty {
       return true
     }
     const slot = this.#keep(arrival, ttlMs)
-    this.#levels.of(arrival.marks & 255).push(slot, deadline)
-    this.#entered(arrival.message.bodySize, deadline)
+    this.#backlog.push(slot, arrival.marks & 255, arrival.message.bodySize, deadline)
+    this.#wake()
     if (this.#limited) this.#dropExcess()
     return true
   }
@@ -176,9 +133,9 @@ export class Queue implements TurnParty {
       this.#settle(slot)
       return
     }
-    this.#levels.of(this.#host.messages.priority(slot)).giveBack(slot, deadline, returns + 1)
     if (this.logs(slot)) this.#host.journal.giveBack(this, slot, returns + 1)
-    this.#entered(this.#host.messages.bodySize(slot), deadline)
+    this.#backlog.giveBack(slot, deadline, returns + 1)
+    this.#wake()
     if (this.#limited) this.#dropExcess()
   }
 
@@ -211,22 +168,19 @@ export class Queue implements TurnParty {
   ): number {
     this.used()
     // However much has expired: an answer that the queue is empty must be true.
-    const level = this.#readable(Number.POSITIVE_INFINITY)
-    if (level === null) return this.#loading ? Got.later : Got.nothing
+    const level = this.#backlog.next(Number.POSITIVE_INFINITY)
+    if (level === null) return this.#backlog.loading ? Got.later : Got.nothing
     const { slot, deadline, returns } = level
     const redelivered = this.#redelivered(slot, returns)
-    this.#look(slot)
-    this.#leave(level, this.#view.bodySize)
+    const message = this.#backlog.take(level)
     if (noAck) {
-      take(this.#view, -1, redelivered, deadline, returns)
+      take(message, -1, redelivered, deadline, returns)
       this.#settle(slot)
     } else {
       this.unackedCount++
-      take(this.#view, slot, redelivered, deadline, returns)
+      take(message, slot, redelivered, deadline, returns)
     }
-    this.#view.clear()
-    this.#readAhead?.advance(level.line)
-    this.watchHead()
+    this.#backlog.taken(level)
     return Got.message
   }
 
@@ -237,23 +191,18 @@ export class Queue implements TurnParty {
 
   /** Takes in a message of an earlier start, younger than all that it has; `watchHead` follows the last. */
   restore(slot: number, deadline: number, returns: number): void {
-    const { messages } = this.#host
-    const level = this.#levels.of(messages.priority(slot))
-    if (returns === 0) level.push(slot, deadline)
-    else level.giveBack(slot, deadline, returns)
-    this.#entered(messages.bodySize(slot), 0)
-    if (deadline !== 0) this.#timed = true
+    this.#backlog.restore(slot, deadline, returns)
+    this.#wake()
+  }
+
+  /** Sees to it that the first message is looked at when it expires. */
+  watchHead(): void {
+    this.#backlog.watchHead()
   }
 
   /** Takes the newest ready messages from `from` on out whose publishers were told that they were refused. */
   withdraw(refused: ReadonlySet<number>, from: number): void {
-    this.#levels.withdraw(from, slot => {
-      if (!refused.has(this.#host.messages.number(slot))) return false
-      this.readyCount--
-      this.readyBytes -= this.#host.messages.bodySize(slot)
-      this.#settle(slot)
-      return true
-    })
+    this.#backlog.withdraw(refused, from)
   }
 
   /** Whether a message that it holds is in the log for it. */
@@ -285,8 +234,8 @@ export class Queue implements TurnParty {
 
   /** Throws all ready messages away and returns how many there were. */
   purge(): number {
-    const count = this.readyCount
-    this.#throwAway()
+    const { count } = this.#backlog
+    this.#backlog.clear()
     return count
   }
 
@@ -294,7 +243,7 @@ export class Queue implements TurnParty {
   end(): void {
     this.deleted = true
     this.#host.deadlines.clear(this.#lease)
-    this.#throwAway()
+    this.#backlog.clear()
     for (const consumer of [...this.consumers.all]) {
       this.consumers.remove(consumer)
       consumer.cancelled()
@@ -316,41 +265,33 @@ export class Queue implements TurnParty {
     for (let i = 0; i < deliveriesPerTurn && bytes < bytesPerTurn; i++) {
       const consumer = this.consumers.next()
       if (consumer === null) break
-      const level = this.#readable(removalsPerTurn)
+      const level = this.#backlog.next(removalsPerTurn)
       if (level === null) break
       last = level
       const { slot, deadline, returns } = level
       const redelivered = this.#redelivered(slot, returns)
-      this.#look(slot)
-      this.#leave(level, this.#view.bodySize)
-      bytes += this.#view.bodySize
+      const message = this.#backlog.take(level)
+      bytes += message.bodySize
       if (consumer.noAck) {
-        consumer.deliver(this.#view, -1, redelivered, deadline, returns)
+        consumer.deliver(message, -1, redelivered, deadline, returns)
         this.#settle(slot)
       } else {
         this.unackedCount++
-        consumer.deliver(this.#view, slot, redelivered, deadline, returns)
+        consumer.deliver(message, slot, redelivered, deadline, returns)
       }
       this.consumers.turn(consumer)
     }
-    this.#view.clear()
-    if (last !== null) this.#readAhead?.advance(last.line)
-    this.watchHead()
+    this.#backlog.taken(last)
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
   }
 
   /** Keeps a message that is being published for this queue, and notes that it is to be logged if it must be. */
   #keep(arrival: Arrival, ttlMs: number): number {
-    const slot = arrival.keep(this.readyCount > deep)
+    const slot = arrival.keep(this.#backlog.count > deep)
     const { clock, journal } = this.#host
     if (this.number > 0 && journal.keeps && (arrival.marks & Mark.persistent) !== 0)
       journal.enter(this, arrival.number, ttlMs < 0 ? 0 : clock.wallMs() + ttlMs)
     return slot
-  }
-
-  #newLevels(): Levels {
-    const { messages, pages } = this.#host
-    return new Levels(this.settings.maxPriority, messages, pages)
   }
 
   /** Whether somebody may have had the message before. */
@@ -365,79 +306,21 @@ export class Queue implements TurnParty {
     settle(this, slot, this.#host)
   }
 
-  /** The level of the next message, once what has expired in front of it is out of the way; null if there is none, or that is more than `most`. */
-  #live(most: number): Ready | null {
-    let level = this.#levels.head()
-    if (!this.#timed || level === null || level.deadline === 0) return level
-    const now = this.#host.clock.monotonicMs()
-    for (let i = 0; level !== null && level.deadline !== 0 && level.deadline <= now; i++) {
-      if (i === most) return null
-      this.#remove(level, 'expired')
-      level = this.#levels.head()
-    }
-    return level
-  }
-
-  /** The same with its content in memory; null also while that is being read. */
-  #readable(most: number): Ready | null {
-    const { messages, paging } = this.#host
-    for (let level = this.#live(most); ; level = this.#live(most)) {
-      if (level === null || messages.inMemory(level.slot)) return level
-      const { slot } = level
-      if (!paging.isLost(slot)) {
-        this.#readAhead ??= new ReadAhead(messages, paging, () => this.#contentCame())
-        this.#readAhead.request(level.line)
-        this.#loading = true
-        return null
-      }
-      this.#leave(level, messages.bodySize(slot))
-      paging.lose(slot, this.name)
-      this.#settle(slot)
-    }
-  }
-
-  /** A content that was asked for came. */
+  /** The content of the first message came. */
   #contentCame(): void {
-    if (!this.#loading) return
-    this.#loading = false
     this.#schedule()
     const waiters = this.#waiters
     this.#waiters = []
     for (const call of waiters) call()
   }
 
-  #look(slot: number): void {
-    const { messages } = this.#host
-    messages.locate(slot)
-    this.#view.at(messages.bytes, messages.start, messages.end, messages.parts)
-    if (messages.hasHiddenKeys(slot)) dropBcc(this.#view)
-  }
-
-  /** Takes the message that is shown off the ready ones. */
-  #leave(level: Ready, bodySize: number): void {
-    level.shift()
-    this.readyCount--
-    this.readyBytes -= bodySize
-  }
-
-  #remove(level: Ready, reason: DeathReason): void {
-    const slot = level.slot
-    this.#leave(level, this.#host.messages.bodySize(slot))
-    this.#host.bury(this, slot, reason, true)
-  }
-
-  #entered(bodySize: number, deadline: number): void {
-    this.readyCount++
-    this.readyBytes += bodySize
-    if (deadline !== 0) {
-      this.#timed = true
-      this.watchHead()
-    }
+  /** Something is ready: whoever can take it gets it at the end of the turn. */
+  #wake(): void {
     if (!this.#waitsForTurn && this.consumers.next() !== null) this.#schedule()
   }
 
   #schedule(): void {
-    if (this.#waitsForTurn || this.#loading) return
+    if (this.#waitsForTurn || this.#backlog.loading) return
     this.#waitsForTurn = true
     this.#host.turn.add(Stage.deliver, this)
   }
@@ -446,20 +329,6 @@ export class Queue implements TurnParty {
     const own = this.settings.messageTtlMs
     if (own < 0) return expirationMs
     return expirationMs < 0 ? own : Math.min(own, expirationMs)
-  }
-
-  /** Sees to it that the first message is looked at when it expires. */
-  watchHead(): void {
-    if (!this.#timed) return
-    const level = this.#levels.head()
-    if (level === null || level.deadline === 0) return
-    if (this.#expiry.place >= 0 && this.#expiry.at <= level.deadline) return
-    this.#host.deadlines.set(this.#expiry, level.deadline)
-  }
-
-  #expireHead(): void {
-    this.#live(removalsPerTurn)
-    this.watchHead()
   }
 
   /** True if the queue is full and refuses what is published. */
@@ -477,23 +346,13 @@ export class Queue implements TurnParty {
   #dropExcess(): void {
     const { overflow, maxLength, maxLengthBytes } = this.settings
     if (overflow !== 'drop-head') return
+    const backlog = this.#backlog
     while (
-      this.readyCount > 0 &&
-      ((maxLength >= 0 && this.readyCount > maxLength) ||
-        (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
+      backlog.count > 0 &&
+      ((maxLength >= 0 && backlog.count > maxLength) ||
+        (maxLengthBytes >= 0 && backlog.bytes > maxLengthBytes))
     )
-      this.#remove(this.#levels.head() as Ready, 'maxlen')
-    this.watchHead()
-  }
-
-  #throwAway(): void {
-    this.#host.deadlines.clear(this.#expiry)
-    if (this.readyCount === 0) return
-    const disposal = new Disposal(this.#levels, this, this.#host)
-    this.#levels = this.#newLevels()
-    this.readyCount = 0
-    this.readyBytes = 0
-    this.#timed = false
-    disposal.endTurn()
+      backlog.dropFirst('maxlen')
+    backlog.watchHead()
   }
 }

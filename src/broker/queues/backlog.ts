@@ -1,0 +1,191 @@
+/**
+ * What is ready in a queue: messages by priority, oldest first, with their count and bytes. It
+ * sees to it that what has expired at the head goes, and that the head's content is in memory
+ * when it is to be delivered.
+ */
+
+import { Message } from '../../wire/message.js'
+import type { Deadline } from '../deadlines.js'
+import { dropBcc } from '../sender-selected.js'
+import { Disposal, settle } from './disposal.js'
+import type { DeathReason, QueueHost } from './host.js'
+import { Levels } from './levels.js'
+import type { Queue } from './queue.js'
+import { ReadAhead } from './read-ahead.js'
+import type { Ready } from './ready.js'
+
+/** Messages that expire or are thrown away in one go: about a millisecond's work. */
+export const removalsPerTurn = 4096
+
+export class Backlog {
+  /** Ready messages, and their body bytes. */
+  count = 0
+  bytes = 0
+  /** The first message is being read. */
+  loading = false
+  readonly #queue: Queue
+  readonly #host: QueueHost
+  readonly #came: () => void
+  #levels: Levels
+  readonly #view = new Message()
+  /** Reads contents that are not in memory; from the first time on that one is not. */
+  #readAhead: ReadAhead | null = null
+  /** Some message here has had a deadline. */
+  #timed = false
+  readonly #expiry: Deadline
+
+  /** `came` is called when the content came that the first message was waiting for. */
+  constructor(queue: Queue, host: QueueHost, came: () => void) {
+    this.#queue = queue
+    this.#host = host
+    this.#came = came
+    this.#levels = this.#newLevels()
+    this.#expiry = { at: 0, place: -1, due: () => this.#expireHead() }
+  }
+
+  /** A new message. */
+  push(slot: number, priority: number, bodySize: number, deadline: number): void {
+    this.#levels.of(priority).push(slot, deadline)
+    this.#entered(bodySize, deadline)
+  }
+
+  /** A message that a consumer or a get had comes back to its place. */
+  giveBack(slot: number, deadline: number, returns: number): void {
+    const { messages } = this.#host
+    this.#levels.of(messages.priority(slot)).giveBack(slot, deadline, returns)
+    this.#entered(messages.bodySize(slot), deadline)
+  }
+
+  /** Takes in a message of an earlier start, younger than all that it has; `watchHead` follows the last. */
+  restore(slot: number, deadline: number, returns: number): void {
+    const { messages } = this.#host
+    const level = this.#levels.of(messages.priority(slot))
+    if (returns === 0) level.push(slot, deadline)
+    else level.giveBack(slot, deadline, returns)
+    this.#entered(messages.bodySize(slot), 0)
+    if (deadline !== 0) this.#timed = true
+  }
+
+  /** Takes the newest messages from `from` on out whose numbers are in the set. */
+  withdraw(refused: ReadonlySet<number>, from: number): void {
+    const { messages } = this.#host
+    this.#levels.withdraw(from, slot => {
+      if (!refused.has(messages.number(slot))) return false
+      this.count--
+      this.bytes -= messages.bodySize(slot)
+      settle(this.#queue, slot, this.#host)
+      return true
+    })
+  }
+
+  /** The level of the next message, shown there; null if there is none, its content is being read, or more than `most` has expired in front of it. */
+  next(most: number): Ready | null {
+    const { messages, paging } = this.#host
+    for (let level = this.#live(most); ; level = this.#live(most)) {
+      if (level === null || messages.inMemory(level.slot)) return level
+      const { slot } = level
+      if (!paging.isLost(slot)) {
+        this.#readAhead ??= new ReadAhead(messages, paging, () => this.#contentCame())
+        this.#readAhead.request(level.line)
+        this.loading = true
+        return null
+      }
+      this.#leave(level, messages.bodySize(slot))
+      paging.lose(slot, this.#queue.name)
+      settle(this.#queue, slot, this.#host)
+    }
+  }
+
+  /** Takes the message out that `next` showed; what it returns is valid until the table is changed. */
+  take(level: Ready): Message {
+    const { messages } = this.#host
+    const { slot } = level
+    messages.locate(slot)
+    this.#view.at(messages.bytes, messages.start, messages.end, messages.parts)
+    if (messages.hasHiddenKeys(slot)) dropBcc(this.#view)
+    this.#leave(level, this.#view.bodySize)
+    return this.#view
+  }
+
+  /** Messages of this level were taken for now: reads what comes next, and looks when it expires. */
+  taken(level: Ready | null): void {
+    this.#view.clear()
+    if (level !== null) this.#readAhead?.advance(level.line)
+    this.watchHead()
+  }
+
+  /** Takes the first message out and buries it; there must be one. */
+  dropFirst(reason: DeathReason): void {
+    this.#remove(this.#levels.head() as Ready, reason)
+  }
+
+  /** Sees to it that the first message is looked at when it expires. */
+  watchHead(): void {
+    if (!this.#timed) return
+    const level = this.#levels.head()
+    if (level === null || level.deadline === 0) return
+    if (this.#expiry.place >= 0 && this.#expiry.at <= level.deadline) return
+    this.#host.deadlines.set(this.#expiry, level.deadline)
+  }
+
+  /** Throws everything away. */
+  clear(): void {
+    this.#host.deadlines.clear(this.#expiry)
+    if (this.count === 0) return
+    const disposal = new Disposal(this.#levels, this.#queue, this.#host)
+    this.#levels = this.#newLevels()
+    this.count = 0
+    this.bytes = 0
+    this.#timed = false
+    disposal.endTurn()
+  }
+
+  #newLevels(): Levels {
+    const { messages, pages } = this.#host
+    return new Levels(this.#queue.settings.maxPriority, messages, pages)
+  }
+
+  /** The level of the next message, once what has expired in front of it is out of the way; null if there is none, or that is more than `most`. */
+  #live(most: number): Ready | null {
+    let level = this.#levels.head()
+    if (!this.#timed || level === null || level.deadline === 0) return level
+    const now = this.#host.clock.monotonicMs()
+    for (let i = 0; level !== null && level.deadline !== 0 && level.deadline <= now; i++) {
+      if (i === most) return null
+      this.#remove(level, 'expired')
+      level = this.#levels.head()
+    }
+    return level
+  }
+
+  #expireHead(): void {
+    this.#live(removalsPerTurn)
+    this.watchHead()
+  }
+
+  #contentCame(): void {
+    if (!this.loading) return
+    this.loading = false
+    this.#came()
+  }
+
+  #entered(bodySize: number, deadline: number): void {
+    this.count++
+    this.bytes += bodySize
+    if (deadline === 0) return
+    this.#timed = true
+    this.watchHead()
+  }
+
+  #leave(level: Ready, bodySize: number): void {
+    level.shift()
+    this.count--
+    this.bytes -= bodySize
+  }
+
+  #remove(level: Ready, reason: DeathReason): void {
+    const slot = level.slot
+    this.#leave(level, this.#host.messages.bodySize(slot))
+    this.#host.bury(this.#queue, slot, reason, true)
+  }
+}
