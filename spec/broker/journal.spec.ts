@@ -2,82 +2,14 @@
 import t from 'tap'
 import { lookup, textOf } from '../../src/wire/field-table.js'
 import {
-  BrokerLife,
-  type Declare,
+  type BrokerLife,
   type Delivery,
   PendingCommit,
   settle,
   Taker,
 } from '../support/broker-life.js'
+import { Bench, bodiesOf, broken, calm, withGraves } from '../support/journal-bench.js'
 import { octetsOf } from '../support/messages.js'
-import { SimulatedDisk } from '../support/simulated-disk.js'
-
-const calm = { fail: 0, short: 0, names: 0 }
-const broken = { fail: 1, short: 0, names: 1 }
-
-const plain: Declare = life => {
-  life.declareQueue('q')
-}
-
-const withGraves: Declare = life => {
-  life.declareQueue('q', {
-    'x-dead-letter-exchange': '',
-    'x-dead-letter-routing-key': 'graves',
-  })
-  life.declareQueue('graves')
-}
-
-class Bench {
-  readonly disk: SimulatedDisk
-  life!: BrokerLife
-  #declare: Declare
-  #wallMs: number | undefined
-
-  constructor(declare: Declare = plain, seed = 1) {
-    this.disk = new SimulatedDisk(seed)
-    this.#declare = declare
-  }
-
-  async start(declare = this.#declare): Promise<BrokerLife> {
-    this.#declare = declare
-    this.life = new BrokerLife(this.disk.session(), declare, this.#wallMs)
-    await this.life.open()
-    return this.life
-  }
-
-  /** `downMs`: how long it takes until the machine is up again. */
-  async restart(how: 'clean' | 'crash' | 'kill', downMs = 0): Promise<BrokerLife> {
-    if (how === 'clean') await this.life.close()
-    if (how === 'crash') this.disk.crash()
-    else this.disk.kill()
-    this.#wallMs = this.life.clock.wallMs() + downMs
-    return this.start()
-  }
-
-  /** Publishes bodies, and waits until all of them are confirmed. */
-  async confirmed(key: string, bodies: readonly string[], exchange = ''): Promise<void> {
-    const channel = this.life.confirming()
-    for (const body of bodies) channel.publish({ exchange, key, body: Buffer.from(body) })
-    await this.life.flushed()
-    channel.listen()
-    if (channel.acked.size !== bodies.length) throw new Error('not all of them are confirmed')
-  }
-
-  /** Bytes of all segments of messages. */
-  get bytes(): number {
-    return this.#segments.reduce((sum, path) => sum + this.disk.bytes(path).length, 0)
-  }
-
-  holds(text: string): boolean {
-    return this.#segments.some(path => this.disk.bytes(path).includes(text))
-  }
-
-  get #segments(): string[] {
-    return this.disk.paths().filter(path => path.startsWith('data/messages/'))
-  }
-}
-
-const bodiesOf = (deliveries: readonly Delivery[]) => deliveries.map(({ body }) => `${body}`)
 
 /** What was told of the log's being written. */
 const writing = ({ lines }: BrokerLife) =>

@@ -107,6 +107,8 @@ const delayMax = 3
 
 export class SimulatedDisk {
   faults: Faults = noFaults
+  /** The files, and folders, on which anything goes wrong. */
+  failing: (path: string) => boolean = () => true
   /** Bytes that may still be written before ENOSPC. */
   free = Number.POSITIVE_INFINITY
   /** What has been done, by the name of the operation; `failed` counts those that went wrong. */
@@ -133,13 +135,13 @@ export class SimulatedDisk {
       create: path =>
         later(() => {
           this.counts.create++
-          this.#maybeFail(this.faults.names)
+          this.#maybeFail(path, this.faults.names)
           if (this.#names.has(path)) throw fault('EEXIST')
           const content = new Content()
           this.#change(names => names.set(path, content))
-          return this.#file(life, content)
+          return this.#file(life, path, content)
         }),
-      open: path => later(() => this.#file(life, this.#content(path))),
+      open: path => later(() => this.#file(life, path, this.#content(path))),
       makeFolder: () => later(() => {}),
       list: folder =>
         later(() =>
@@ -161,10 +163,10 @@ export class SimulatedDisk {
           this.free += this.#content(path).cached.length
           this.#change(names => names.delete(path))
         }),
-      syncFolder: () =>
+      syncFolder: folder =>
         later(() => {
           this.counts.syncFolder++
-          this.#maybeFail(this.faults.names)
+          this.#maybeFail(`${folder}/`, this.faults.names)
           this.#settleNames()
         }),
       freeBytes: () => later(() => this.free),
@@ -207,11 +209,11 @@ export class SimulatedDisk {
     return [...this.#names.keys()].sort()
   }
 
-  #file(life: number, content: Content): OpenFile {
+  #file(life: number, path: string, content: Content): OpenFile {
     const later = <T>(act: () => T) => this.#later(life, act)
     return {
-      write: (parts, at) => later(() => this.#write(content, parts, at)),
-      sync: () => later(() => this.#sync(content)),
+      write: (parts, at) => later(() => this.#write(path, content, parts, at)),
+      sync: () => later(() => this.#sync(path, content)),
       read: (into, at) =>
         later(() => {
           const from = Math.min(at, content.cached.length)
@@ -226,7 +228,7 @@ export class SimulatedDisk {
     }
   }
 
-  #write(content: Content, parts: readonly Uint8Array[], at: number): number {
+  #write(path: string, content: Content, parts: readonly Uint8Array[], at: number): number {
     this.counts.write++
     const bytes = Buffer.concat(parts)
     let taken = bytes.length
@@ -234,7 +236,7 @@ export class SimulatedDisk {
       this.counts.short++
       taken = 1 + this.#dice.below(taken)
     }
-    const failing = this.#dice.chance(this.faults.fail)
+    const failing = this.#dice.chance(this.faults.fail) && this.failing(path)
     // A write that fails may have left some of its bytes behind.
     if (failing) taken = this.#dice.below(taken + 1)
     const growth = Math.max(0, at + taken - content.cached.length)
@@ -252,10 +254,10 @@ export class SimulatedDisk {
     return taken
   }
 
-  #sync(content: Content): void {
+  #sync(path: string, content: Content): void {
     this.counts.sync++
     if (content.forsaken) return
-    if (this.#dice.chance(this.faults.fail)) {
+    if (this.#dice.chance(this.faults.fail) && this.failing(path)) {
       content.forsaken = true
       this.counts.failed++
       throw fault('EIO')
@@ -263,8 +265,8 @@ export class SimulatedDisk {
     content.store()
   }
 
-  #maybeFail(probability: number): void {
-    if (!this.#dice.chance(probability)) return
+  #maybeFail(path: string, probability: number): void {
+    if (!this.#dice.chance(probability) || !this.failing(path)) return
     this.counts.failed++
     throw fault('EIO')
   }

@@ -141,6 +141,7 @@ export class Broker implements TurnParty, DefinitionsHost {
 
   logFailing(failing: boolean): void {
     this.alarms.set('definitions', failing)
+    if (failing) this.journal.refuse()
   }
 
   endTurn(): void {
@@ -157,6 +158,7 @@ export class Broker implements TurnParty, DefinitionsHost {
   async #openJournal(storage: Storage, progress: RecoveryProgress): Promise<void> {
     const { files, folder, segmentBytes, reserveBytes } = storage
     const { clock, turn, log } = this.world
+    const { definitions } = this
     const queues = new Map(Array.from(this.#durableQueues(), queue => [queue.number, queue]))
     const replay = new Replay(this.messages, this.journal, queues)
     const place = { files, folder: join(folder, 'messages'), pool: this.chunks }
@@ -166,7 +168,10 @@ export class Broker implements TurnParty, DefinitionsHost {
     }
     const options = { ...place, ...size, clock, turn, progress }
     const host = {
-      whenDefined: (call: () => void) => this.definitions.whenDurable(this.definitions.last, call),
+      whenDefined: (call: () => void) => definitions.whenDurable(definitions.last, call),
+      get definitionsFail() {
+        return definitions.failing
+      },
       logFailing: (error: Error | null) => {
         this.alarms.set('log', error !== null)
         if (error === null) log.info({}, 'the log of messages is written again')

@@ -76,7 +76,8 @@ export class Definitions implements LogOwner, TurnParty {
   /** Bytes appended since the last snapshot began, and how many may be before another. */
   #bytes = 0
   #bytesMax = appendedMin
-  #failing = false
+  /** Nothing becomes durable at the moment. */
+  failing = false
   /** Why the log cannot be read. */
   #unread: Error | null = null
 
@@ -155,7 +156,7 @@ export class Definitions implements LogOwner, TurnParty {
 
   durable(upTo: number): void {
     this.durableUpTo = upTo
-    if (this.#failing) this.#fails(false)
+    if (this.failing) this.#fails(false)
     const waiting = this.#waiting
     if (waiting.length === 0) return
     this.#waiting = []
@@ -166,7 +167,7 @@ export class Definitions implements LogOwner, TurnParty {
 
   failed(_from: number, error: Error): void {
     this.#world.log.error({ err: error }, 'definitions cannot be written; it is tried again')
-    if (!this.#failing) this.#fails(true)
+    if (!this.failing) this.#fails(true)
   }
 
   opaque(_number: number, bytes: Buffer, start: number, end: number): void {
@@ -227,7 +228,7 @@ export class Definitions implements LogOwner, TurnParty {
   }
 
   #fails(failing: boolean): void {
-    this.#failing = failing
+    this.failing = failing
     this.#host.logFailing(failing)
   }
 

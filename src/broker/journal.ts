@@ -44,6 +44,8 @@ export interface JournalHost {
    * no safer than its queue.
    */
   whenDefined(call: () => void): void
+  /** Definitions cannot be written at the moment. */
+  readonly definitionsFail: boolean
   /** The disk does not take what is written, or does again. */
   logFailing(error: Error | null): void
   /** Takes messages that were refused out of the queues where they still wait, if their number is in the set. */
@@ -235,10 +237,13 @@ export class Journal implements LogOwner, TurnParty {
   // --- what the log tells and asks
 
   durable(upTo: number): void {
+    let defined = false
     this.#host?.whenDefined(() => {
+      defined = true
       this.durableUpTo = Math.max(this.durableUpTo, upTo)
       this.#wake(waiter => waiter.durable())
     })
+    if (!defined && this.#host?.definitionsFail) this.refuse()
     if (this.#failing && !(this.#log as Log).failing) {
       this.#failing = false
       this.#host?.logFailing(null)
@@ -250,6 +255,11 @@ export class Journal implements LogOwner, TurnParty {
       this.#failing = true
       this.#host?.logFailing(error)
     }
+    this.refuse(from)
+  }
+
+  /** What was published from this number on cannot be promised; else all that is not safe yet. */
+  refuse(from = this.durableUpTo + 1): void {
     const refused = new Set<number>()
     this.#wake(waiter => waiter.failed(from, refused))
     if (refused.size > 0) this.#host?.withdraw(refused, from)

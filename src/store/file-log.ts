@@ -90,7 +90,9 @@ export class FileLog implements Log, TurnParty, BatchSource {
   #waitsForTurn = false
   /** Up to this number the owner has been told of a failure. */
   #failedUpTo: number
-  #durableUpTo = 0
+  #durableUpTo: number
+  /** The owner has been told of a failure, and not yet that all is well again. */
+  #toldFailing = false
   /** The highest number appended. */
   #appendedUpTo: number
   nextNumber: number
@@ -139,6 +141,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
     this.nextNumber = found.nextNumber
     this.#appendedUpTo = found.nextNumber - 1
     this.#failedUpTo = found.nextNumber - 1
+    this.#durableUpTo = found.nextNumber - 1
     this.waitingBytes = found.doubtful.bytes
     found.doubtful.urgent = true
     this.#gathering = new Batch(options.pool)
@@ -332,6 +335,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
     }
     if (last > this.#durableUpTo) {
       this.#durableUpTo = last
+      this.#toldFailing &&= this.failing
       this.owner.durable(last)
     }
     for (const batch of batches) for (const resolve of batch.waiting) resolve()
@@ -345,7 +349,9 @@ export class FileLog implements Log, TurnParty, BatchSource {
     // A transaction in progress fails as a whole, once it has ended.
     const upTo = this.#inTransaction ? this.#beforeTransaction : this.#appendedUpTo
     this.#failedUpTo = upTo
-    if (from <= upTo) this.owner.failed(from, error)
+    if (from > upTo) return
+    this.#toldFailing = true
+    this.owner.failed(from, error)
   }
 
   held(error: Error, moreBytes: number): void {
@@ -354,6 +360,11 @@ export class FileLog implements Log, TurnParty, BatchSource {
   }
 
   idle(): void {
+    // The disk has room again, and nothing is left that would show it.
+    if (this.#toldFailing && !this.failing) {
+      this.#toldFailing = false
+      this.owner.durable(this.#durableUpTo)
+    }
     this.cleaner.check()
   }
 

@@ -26,7 +26,7 @@ import type { Ranges, Targets } from './targets.js'
 
 /** What the log tells and asks its owner, also during recovery. None of it may throw. */
 export interface LogOwner extends LogReplay {
-  /** Everything up to this number survives a crash. */
+  /** Everything up to this number survives a crash. Told again when no failure goes on any more. */
   durable(upTo: number): void
   /** What was appended from this number on is not durable, and why. */
   failed(from: number, error: Error): void
