@@ -21,6 +21,10 @@ export class SeededRandom implements Random {
     return bytes
   }
 
+  below(count: number): number {
+    return this.bytes(4).readUInt32BE() % count
+  }
+
   #next(): number {
     this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0
     return this.#state >>> 24

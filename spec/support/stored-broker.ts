@@ -87,7 +87,7 @@ export function definedIn(vhost: Vhost, all: boolean): string {
     if (all || lasts) lines.push(`queue ${name} ${number} ${autoDelete} ${args}`)
   }
   for (const exchange of vhost.exchanges.values())
-    for (const { destination, key, arguments: table } of exchange.bindings.values()) {
+    for (const { destination, key, arguments: table } of exchange.allBindings()) {
       const args = digest(table)
       const lasts = exchange.durable && destination.durable
       const kind = 'settings' in destination ? 'queue' : 'exchange'

@@ -4,7 +4,7 @@ import type { Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
 
 export interface Binding {
-  /** Its key among the bindings of its source, made once by `bindingIdentity`. */
+  /** Its key among those of its source with its destination, made once by `bindingIdentity`. */
   readonly identity: string
   readonly source: Exchange
   readonly destination: Queue | Exchange
@@ -15,17 +15,16 @@ export interface Binding {
 }
 
 /**
- * What makes two bindings of one source the same: destination with its kind, key, and the
- * arguments whatever their order.
+ * The bindings of one source with one destination, by identity. Both ends share it, so that either
+ * can be taken away without looking at every binding.
  */
-export function bindingIdentity(
-  kind: 'queue' | 'exchange',
-  destination: string,
-  key: string,
-  table: FieldTable,
-): string {
+export type BindingGroup = Map<string, Binding>
+
+/** What makes two bindings of one source with one destination the same: the key, and the arguments whatever their order. */
+export function bindingIdentity(key: string, table: FieldTable): string {
+  if (table.length === 0) return key
   const sorted = [...table].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
   const bytes = Buffer.alloc(tableSize(sorted))
   writeTable(bytes, 0, sorted)
-  return JSON.stringify([kind, destination, key, bytes.toString('latin1')])
+  return JSON.stringify([key, bytes.toString('latin1')])
 }

@@ -41,10 +41,10 @@ export class Bindings {
     refusePseudoQueue(destination)
     const to = this.#destination(destination, connection)
     const exchange = this.#vhost.exchange(from)
-    const identity = bindingIdentity(destination.kind, to.name, key, table)
-    const existing = exchange.bindings.get(identity)
+    const identity = bindingIdentity(key, table)
+    const existing = exchange.bindings.get(to)?.get(identity)
     if (existing !== undefined) return existing.definedAt
-    exchange.check(key, table)
+    exchange.check(key, table, to)
     const binding = this.#topology.addBinding(identity, exchange, to, key, table)
     if (isDurable(binding))
       binding.definedAt = definitions.append({

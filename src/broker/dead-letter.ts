@@ -15,7 +15,7 @@ import {
 import { buildMessage, Message } from '../wire/message.js'
 import { decodeProperties, expirationAt, headersAt, withoutExpiration } from '../wire/properties.js'
 import { Dying } from './dying.js'
-import type { Exchange } from './exchanges/exchange.js'
+import { Decider, type Exchange } from './exchanges/exchange.js'
 import { settle } from './queues/disposal.js'
 import type { DeathReason } from './queues/host.js'
 import type { Queue } from './queues/queue.js'
@@ -50,6 +50,8 @@ interface Burial {
   readonly key: Buffer
   readonly newHeaders: Buffer
   readonly queues: readonly Queue[]
+  /** The next one may go elsewhere though it is the same in all this. */
+  readonly unique: boolean
 }
 
 export class DeadLetters implements TurnParty {
@@ -161,6 +163,7 @@ export class DeadLetters implements TurnParty {
     const last = this.#last
     if (
       last !== null &&
+      !last.unique &&
       last.queue === queue &&
       last.reason === reason &&
       last.timeSeconds === timeSeconds &&
@@ -173,7 +176,8 @@ export class DeadLetters implements TurnParty {
       return last
 
     const octets = Buffer.from(bytes.subarray(propertiesStart, view.propertiesEnd))
-    const { headers = [], expiration } = decodeProperties(octets, 0, octets.length)
+    const properties = decodeProperties(octets, 0, octets.length)
+    const { headers = [], expiration } = properties
     const key = view.routingKey
     const carbonCopies = keysIn(headers, 'CC')
     const deaths = deathsWith(diedBefore ? deathsIn(headers) : [], {
@@ -188,7 +192,7 @@ export class DeadLetters implements TurnParty {
     const target = queue.settings.deadLetterRoutingKey
     const keys = target === null ? [key, ...carbonCopies, ...keysIn(headers, 'BCC')] : [target]
     const queues = router
-      .walk(exchanges.get(exchange) as Exchange, keys, headers)
+      .walk(exchanges.get(exchange) as Exchange, keys, properties)
       .filter(to => !isCycle(to.name, deaths, reason))
     const newHeaders = headersWith(withoutBcc(headers), deaths, diedBefore)
     const newOctets = Buffer.allocUnsafe(tableSize(newHeaders))
@@ -206,6 +210,7 @@ export class DeadLetters implements TurnParty {
       key: Buffer.from(target ?? key),
       newHeaders: newOctets,
       queues,
+      unique: router.decidedBy === Decider.message,
     }
   }
 }

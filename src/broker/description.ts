@@ -11,8 +11,8 @@ export function* vhostCommands(vhost: string, topology: Topology): Iterable<Comm
   for (const exchange of topology.exchanges.values())
     if (isLogged(exchange)) yield exchangeDeclared(vhost, exchange)
   for (const queue of topology.queues.values()) if (queue.durable) yield queueDeclared(vhost, queue)
-  for (const { bindings } of topology.exchanges.values())
-    for (const binding of bindings.values())
+  for (const exchange of topology.exchanges.values())
+    for (const binding of exchange.allBindings())
       if (isDurable(binding)) yield { command: 'bound', ...bindingFields(vhost, binding) }
 }
 

@@ -68,8 +68,8 @@ function restoreBinding(topology: Topology, command: CommandOf<'bound'>): void {
   const exchange = topology.exchanges.get(source)
   const destination = kind === 'queue' ? topology.queues.get(name) : topology.exchanges.get(name)
   if (exchange === undefined || destination === undefined) return
-  const identity = bindingIdentity(kind, name, key, table)
-  if (!exchange.bindings.has(identity))
+  const identity = bindingIdentity(key, table)
+  if (!exchange.bindings.get(destination)?.has(identity))
     topology.addBinding(identity, exchange, destination, key, table)
 }
 

@@ -1,14 +1,13 @@
 /**
  * From a message to its queues. The walk over exchanges and bindings is done once for each
  * address (exchange and routing key, compared as bytes) and its result kept until the topology
- * changes; with headers exchanges on the way, or with CC and BCC keys, it is done every time.
+ * changes; if more than the key decides on the way, or with CC and BCC keys, it is done every time.
  */
 import { isUtf8 } from 'node:buffer'
-import type { FieldTable } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
-import { decodeProperties } from '../wire/properties.js'
+import { decodeProperties, type Properties } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
-import { Exchange } from './exchanges/exchange.js'
+import { Decider, Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
 
 /** Routes kept; a route that falls on the place of another takes it. */
@@ -17,7 +16,7 @@ const routesKept = 4096
 /** What the kept routes may weigh together (about 2 MiB); beyond, all are forgotten. */
 const weightKept = 256 * 1024
 
-const noHeaders: FieldTable = []
+const noProperties: Properties = {}
 
 /** Names made for direct reply-to begin so. */
 export const replyPrefix = 'amq.rabbitmq.reply-to.'
@@ -28,8 +27,8 @@ export interface Route {
   readonly exchange: Exchange
   readonly key: string
   readonly queues: readonly Queue[]
-  /** The headers decide too: `queues` is empty, and `walk` must be called for each message. */
-  readonly readsHeaders: boolean
+  /** More than the key decides: `queues` is empty, and `walk` must be called for each message. */
+  readonly varies: boolean
   /** The name of a requester that waits for a reply (direct reply-to), else null. */
   readonly repliesTo: string | null
   readonly generation: number
@@ -43,7 +42,8 @@ export class Router {
   #weight = 0
   #generation = 0
   #walk = 0
-  #readsHeaders = false
+  /** What decided in the last walk. */
+  decidedBy: Decider = Decider.keys
 
   constructor(
     vhost: string,
@@ -89,22 +89,23 @@ export class Router {
     message: Message,
     furtherKeys: readonly string[] | null,
   ): readonly Queue[] {
-    if (!route.readsHeaders && furtherKeys === null) return route.queues
+    if (!route.varies && furtherKeys === null) return route.queues
     const keys = furtherKeys === null ? [route.key] : [route.key, ...furtherKeys]
     const { bytes, propertiesStart, propertiesEnd } = message
-    const { headers } = decodeProperties(bytes, propertiesStart, propertiesEnd)
-    return this.walk(route.exchange, keys, headers ?? noHeaders)
+    const properties = decodeProperties(bytes, propertiesStart, propertiesEnd)
+    return this.walk(route.exchange, keys, properties)
   }
 
-  /** All queues that a message with these keys and headers reaches from `exchange`, each once. */
-  walk(exchange: Exchange, keys: readonly string[], headers: FieldTable): Queue[] {
+  /** All queues that a message with these keys and properties reaches from `exchange`, each once. */
+  walk(exchange: Exchange, keys: readonly string[], properties: Properties): Queue[] {
     const walk = ++this.#walk
     const queues: Queue[] = []
     const exchanges: Exchange[] = [exchange]
     exchange.routing = walk
-    this.#readsHeaders = false
+    this.decidedBy = Decider.keys
     let matched = false
     const found = (destination: Queue | Exchange) => {
+      if (destination.deleted) return
       matched = true
       if (destination.routing === walk) return
       destination.routing = walk
@@ -113,9 +114,9 @@ export class Router {
     }
     for (let next = exchanges.shift(); next !== undefined; next = exchanges.shift()) {
       matched = false
-      if (next.readsHeaders) this.#readsHeaders = true
+      if (next.decidedBy > this.decidedBy) this.decidedBy = next.decidedBy
       if (next.name === '') this.#matchDefault(keys, found)
-      else next.match(keys, headers, found)
+      else next.match(keys, properties, found)
       const alternate = next.alternate
       if (!matched && alternate !== null) {
         const exchange = this.#exchanges.get(alternate)
@@ -147,14 +148,14 @@ export class Router {
     const exchange = this.#exchanges.get(name)
     if (exchange === undefined)
       throw new AmqpError('NOT_FOUND', `no exchange '${name}' in vhost '${this.#name}'`)
-    const queues = this.walk(exchange, [key], noHeaders)
-    const readsHeaders = this.#readsHeaders
+    const queues = this.walk(exchange, [key], noProperties)
+    const varies = this.decidedBy !== Decider.keys
     return {
       address,
       exchange,
       key,
-      queues: readsHeaders ? [] : queues,
-      readsHeaders,
+      queues: varies ? [] : queues,
+      varies,
       repliesTo: name === '' && key.startsWith(replyPrefix) ? key : null,
       generation: this.#generation,
     }

@@ -2,12 +2,15 @@
  * The exchanges, queues and bindings of a vhost, and how they hang together. What may be asked
  * for, and by whom, is the vhost's matter.
  */
+import type { Random } from '../platform/random.js'
+import type { Turn } from '../platform/turn.js'
 import type { FieldTable } from '../wire/field-table.js'
-import { type Binding, bindingIdentity } from './binding.js'
+import { type Binding, type BindingGroup, bindingIdentity } from './binding.js'
 import { type ExchangeRequest, newExchange } from './exchanges/by-type.js'
 import { Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
 import { Router } from './router.js'
+import { Unbinding } from './unbinding.js'
 
 /** The exchanges that every vhost has from its beginning. */
 const predeclared: readonly (readonly [string, string, boolean])[] = [
@@ -20,19 +23,32 @@ const predeclared: readonly (readonly [string, string, boolean])[] = [
   ['amq.rabbitmq.trace', 'topic', true],
 ]
 
+/** What the topology of a vhost needs from it. */
+export interface TopologyHost {
+  readonly name: string
+  readonly turn: Turn
+  readonly random: Random
+}
+
+/** Bindings taken out of their source at once. */
+const unboundAtOnce = 256
+
 export class Topology {
   readonly exchanges = new Map<string, Exchange>()
   readonly queues = new Map<string, Queue>()
   readonly router: Router
 
-  constructor(vhost: string) {
-    this.router = new Router(vhost, this.exchanges, this.queues)
+  readonly #host: TopologyHost
+
+  constructor(host: TopologyHost) {
+    this.#host = host
+    this.router = new Router(host.name, this.exchanges, this.queues)
     for (const [name, type, internal] of predeclared)
       this.addExchange({ name, type, internal, durable: true, autoDelete: false, arguments: [] })
   }
 
   addExchange(request: ExchangeRequest): Exchange {
-    const exchange = newExchange(request)
+    const exchange = newExchange(request, this.#host)
     this.exchanges.set(exchange.name, exchange)
     this.router.changed()
     return exchange
@@ -52,9 +68,15 @@ export class Topology {
     table: FieldTable,
   ): Binding {
     const binding = { identity, source, destination, key, arguments: table, definedAt: 0 }
-    source.bindings.set(identity, binding)
+    let group = source.bindings.get(destination)
+    if (group === undefined) {
+      group = new Map()
+      source.bindings.set(destination, group)
+      inboundOf(destination).set(source, group)
+    }
+    group.set(identity, binding)
     source.add(binding)
-    inboundOf(destination).add(binding)
+    source.changed()
     this.router.changed()
     return binding
   }
@@ -63,25 +85,31 @@ export class Topology {
   removeExchange(exchange: Exchange, unused: Exchange[]): void {
     exchange.deleted = true
     this.exchanges.delete(exchange.name)
-    for (const binding of exchange.bindings.values()) inboundOf(binding.destination).delete(binding)
+    for (const destination of exchange.bindings.keys()) inboundOf(destination).delete(exchange)
     exchange.bindings.clear()
-    unbind(exchange.inbound, unused)
-    exchange.inbound.clear()
+    this.#unbind(exchange, unused)
     this.router.changed()
   }
 
   /** The same for a queue. */
   removeQueue(queue: Queue, unused: Exchange[]): void {
     this.queues.delete(queue.name)
-    unbind(queue.bindings, unused)
-    queue.bindings.clear()
+    this.#unbind(queue, unused)
     this.router.changed()
   }
 
   /** The same for a single binding. */
   removeBinding(binding: Binding, unused: Exchange[]): void {
-    inboundOf(binding.destination).delete(binding)
-    unbind([binding], unused)
+    const { source, destination, identity } = binding
+    const group = source.bindings.get(destination) as BindingGroup
+    group.delete(identity)
+    if (group.size === 0) {
+      source.bindings.delete(destination)
+      inboundOf(destination).delete(source)
+      if (source.autoDelete && source.bindings.size === 0) unused.push(source)
+    }
+    source.remove(binding)
+    source.changed()
     this.router.changed()
   }
 
@@ -93,22 +121,26 @@ export class Topology {
     key: string,
     table: FieldTable,
   ): Binding | undefined {
-    const exchange = this.exchanges.get(source)
-    return exchange?.bindings.get(bindingIdentity(kind, destination, key, table))
+    const to = kind === 'queue' ? this.queues.get(destination) : this.exchanges.get(destination)
+    if (to === undefined) return undefined
+    return this.exchanges.get(source)?.bindings.get(to)?.get(bindingIdentity(key, table))
   }
-}
 
-/** Takes bindings away from their sources. */
-function unbind(bindings: Iterable<Binding>, unused: Exchange[]): void {
-  for (const binding of bindings) {
-    const { source, identity } = binding
-    source.bindings.delete(identity)
-    source.remove(binding)
-    if (source.autoDelete && source.bindings.size === 0) unused.push(source)
+  /** Takes all bindings away of a destination that is deleted. */
+  #unbind(destination: Queue | Exchange, unused: Exchange[]): void {
+    const inbound = inboundOf(destination)
+    for (const [source, group] of inbound) {
+      source.bindings.delete(destination)
+      source.changed()
+      if (source.autoDelete && source.bindings.size === 0) unused.push(source)
+      if (group.size <= unboundAtOnce) for (const binding of group.values()) source.remove(binding)
+      else new Unbinding(source, group.values(), this.#host.turn)
+    }
+    inbound.clear()
   }
 }
 
 /** The bindings in which it is the destination. */
-function inboundOf(destination: Queue | Exchange): Set<Binding> {
+function inboundOf(destination: Queue | Exchange): Map<Exchange, BindingGroup> {
   return destination instanceof Exchange ? destination.inbound : destination.bindings
 }

@@ -84,7 +84,7 @@ export class Vhost implements QueueHost {
   readonly deadlines: Deadlines
   readonly definitions: Definitions
   readonly #topology: Topology
-  readonly #random: Random
+  readonly random: Random
   readonly #deadLetters: DeadLetters
   readonly #deadArrival: Arrival
 
@@ -98,8 +98,8 @@ export class Vhost implements QueueHost {
     this.clock = shared.clock
     this.deadlines = shared.deadlines
     this.definitions = shared.definitions
-    this.#random = shared.random
-    this.#topology = new Topology(name)
+    this.random = shared.random
+    this.#topology = new Topology(this)
     this.exchanges = this.#topology.exchanges
     this.queues = this.#topology.queues
     this.router = this.#topology.router
@@ -321,7 +321,7 @@ export class Vhost implements QueueHost {
 
   /** A name that nobody else has: 22 characters of base64url behind the prefix. */
   generatedName(prefix: string): string {
-    return prefix + this.#random.bytes(16).toString('base64url')
+    return prefix + this.random.bytes(16).toString('base64url')
   }
 
   // --- what survives a restart

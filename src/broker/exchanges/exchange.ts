@@ -2,8 +2,10 @@
  * What every exchange is: a name, its flags, and bindings, of which it finds those that match a
  * message. A type of exchange is a class in a file of its own.
  */
-import { type FieldTable, lookup, textOf } from '../../wire/field-table.js'
-import type { Binding } from '../binding.js'
+import { type FieldTable, lookup, textOf, typeNames } from '../../wire/field-table.js'
+import type { Properties } from '../../wire/properties.js'
+import { AmqpError } from '../../wire/replies.js'
+import type { Binding, BindingGroup } from '../binding.js'
 import type { Queue } from '../queues/queue.js'
 
 /** How an exchange was declared. */
@@ -14,6 +16,17 @@ export interface ExchangeDeclaration {
   readonly internal: boolean
   readonly arguments: FieldTable
 }
+
+/** What decides where an exchange sends a message, besides its bindings: the less, the longer it can be remembered. */
+export const Decider = {
+  /** The routing keys alone. */
+  keys: 0,
+  /** The headers too. */
+  headers: 1,
+  /** Other properties, chance, or what came before: it may be different each time. */
+  message: 2,
+} as const
+export type Decider = (typeof Decider)[keyof typeof Decider]
 
 /** Receives the destinations that match. */
 export type Found = (destination: Queue | Exchange) => void
@@ -27,9 +40,9 @@ export abstract class Exchange {
   readonly arguments: FieldTable
   /** Where messages go that match nothing here. */
   readonly alternate: string | null
-  /** Its own bindings by identity, and those in which it is the destination. */
-  readonly bindings = new Map<string, Binding>()
-  readonly inbound = new Set<Binding>()
+  /** Its own bindings by destination, and those in which it is the destination by source. */
+  readonly bindings = new Map<Queue | Exchange, BindingGroup>()
+  readonly inbound = new Map<Exchange, BindingGroup>()
   /** The routing that last came by: cycles end where it was already. */
   routing = 0
   /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
@@ -45,18 +58,43 @@ export abstract class Exchange {
     this.alternate = textOf(lookup(declaration.arguments, 'alternate-exchange')) ?? null
   }
 
-  /** True if more than the routing key decides, so that a route cannot be kept for the next message. */
-  get readsHeaders(): boolean {
-    return false
+  get decidedBy(): Decider {
+    return Decider.keys
   }
 
   /** Refuses a binding that this type cannot have (AmqpError). */
-  check(_key: string, _arguments: FieldTable): void {}
+  check(_key: string, _arguments: FieldTable, _destination: Queue | Exchange): void {}
 
-  /** Takes a binding into what `match` looks at, and out again. */
-  abstract add(binding: Binding): void
-  abstract remove(binding: Binding): void
+  *allBindings(): Iterable<Binding> {
+    for (const group of this.bindings.values()) yield* group.values()
+  }
 
-  /** Calls `found` for each destination that matches one of the keys or the headers; one may come twice. */
-  abstract match(keys: readonly string[], headers: FieldTable, found: Found): void
+  /** What it is bound to, each once. */
+  destinations(): (Queue | Exchange)[] {
+    return [...this.bindings.keys()]
+  }
+
+  /**
+   * Takes a binding that is now among `bindings` into what `match` looks at. One that is not there
+   * any more is taken out again; if its destination is deleted that may be some turns later.
+   */
+  add(_binding: Binding): void {}
+  remove(_binding: Binding): void {}
+
+  /** `bindings` have changed. */
+  changed(): void {}
+
+  /** Calls `found` for each destination that matches one of the keys or the properties; one may come twice. */
+  abstract match(keys: readonly string[], properties: Properties, found: Found): void
+}
+
+/** The text of an argument, null without it; refuses one that is no text (406) with RabbitMQ's words for such. */
+export function textArgument(table: FieldTable, name: string, exchange: string): string | null {
+  const value = lookup(table, name)
+  if (value === undefined) return null
+  if (value.type === 'S') return value.value.toString()
+  throw new AmqpError(
+    'PRECONDITION_FAILED',
+    `invalid type '${typeNames[value.type]}' for arg '${name}' in ${exchange}`,
+  )
 }

@@ -10,9 +10,10 @@ import {
   printValue,
   typeNames,
 } from '../../wire/field-table.js'
+import type { Properties } from '../../wire/properties.js'
 import { AmqpError } from '../../wire/replies.js'
 import type { Binding } from '../binding.js'
-import { Exchange, type Found } from './exchange.js'
+import { Decider, Exchange, type Found } from './exchange.js'
 
 /** A binding as it is compared: its keys without those that do not count. */
 interface Pattern {
@@ -26,8 +27,8 @@ export class HeadersExchange extends Exchange {
   readonly type = 'headers'
   readonly #patterns = new Map<Binding, Pattern>()
 
-  override get readsHeaders(): boolean {
-    return true
+  override get decidedBy(): Decider {
+    return Decider.headers
   }
 
   override check(_key: string, table: FieldTable): void {
@@ -46,7 +47,7 @@ export class HeadersExchange extends Exchange {
       )
   }
 
-  add(binding: Binding): void {
+  override add(binding: Binding): void {
     const mode = lookup(binding.arguments, 'x-match')?.value?.toString() ?? 'all'
     const withX = mode.endsWith('-with-x')
     this.#patterns.set(binding, {
@@ -57,11 +58,11 @@ export class HeadersExchange extends Exchange {
     })
   }
 
-  remove(binding: Binding): void {
+  override remove(binding: Binding): void {
     this.#patterns.delete(binding)
   }
 
-  match(_keys: readonly string[], headers: FieldTable, found: Found): void {
+  match(_keys: readonly string[], { headers = [] }: Properties, found: Found): void {
     for (const [binding, { all, fields }] of this.#patterns) {
       const matches = all
         ? fields.every(field => agrees(field.value, lookup(headers, field.key)))

@@ -1,6 +1,6 @@
 /** A topic exchange: the binding key is a pattern of words. */
 import { TopicTrie } from '../../structures/topic-trie.js'
-import type { FieldTable } from '../../wire/field-table.js'
+import type { Properties } from '../../wire/properties.js'
 import type { Binding } from '../binding.js'
 import { Exchange, type Found } from './exchange.js'
 
@@ -8,15 +8,15 @@ export class TopicExchange extends Exchange {
   readonly type = 'topic'
   readonly #trie = new TopicTrie<Binding>()
 
-  add(binding: Binding): void {
+  override add(binding: Binding): void {
     this.#trie.add(binding.key, binding)
   }
 
-  remove(binding: Binding): void {
+  override remove(binding: Binding): void {
     this.#trie.remove(binding.key, binding)
   }
 
-  match(keys: readonly string[], _headers: FieldTable, found: Found): void {
+  match(keys: readonly string[], _properties: Properties, found: Found): void {
     for (const key of keys) this.#trie.match(key, binding => found(binding.destination))
   }
 }

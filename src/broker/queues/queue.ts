@@ -13,8 +13,9 @@ import type { Ranges } from '../../store/targets.js'
 import type { FieldTable } from '../../wire/field-table.js'
 import type { Message } from '../../wire/message.js'
 import type { Arrival } from '../arrival.js'
-import type { Binding } from '../binding.js'
+import type { BindingGroup } from '../binding.js'
 import type { Deadline } from '../deadlines.js'
+import type { Exchange } from '../exchanges/exchange.js'
 import { Backlog, removalsPerTurn } from './backlog.js'
 import { type Consumer, Consumers } from './consumer.js'
 import { settle } from './disposal.js'
@@ -47,8 +48,8 @@ export class Queue implements TurnParty {
   readonly arguments: FieldTable
   readonly settings: QueueSettings
   readonly consumers: Consumers
-  /** Bindings in which it is the destination. */
-  readonly bindings = new Set<Binding>()
+  /** Bindings in which it is the destination, by their source. */
+  readonly bindings = new Map<Exchange, BindingGroup>()
   /** The routing that last found this queue: it gets one copy however many bindings match. */
   routing = 0
   /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
