@@ -3,82 +3,11 @@ import t from 'tap'
 import type { Files } from '../../src/platform/files.js'
 import { Turn } from '../../src/platform/turn.js'
 import { FileLog } from '../../src/store/file-log.js'
-import { Ranges, Targets } from '../../src/store/targets.js'
-import { ChunkPool } from '../../src/structures/chunk-pool.js'
-import { FakeClock } from '../support/fake-clock.js'
-import { MapOwner } from '../support/log-bench.js'
+import { LogFixture, settleDown, tick } from '../support/log-fixture.js'
 import { SimulatedDisk } from '../support/simulated-disk.js'
 
-const tick = () => new Promise<void>(resolve => setImmediate(resolve))
-
-/** A log on a disk, with what a test needs to use it. */
-class Bench {
-  readonly clock = new FakeClock()
-  readonly pool = new ChunkPool()
-  readonly owner = new MapOwner()
-  readonly disk: SimulatedDisk
-  readonly targets = new Targets()
-  log!: FileLog
-
-  constructor(disk = new SimulatedDisk(1)) {
-    this.disk = disk
-  }
-
-  /** `segmentBytes` 0: as large as the log finds right. */
-  static async open(disk?: SimulatedDisk, segmentBytes = 16 * 1024): Promise<Bench> {
-    const bench = new Bench(disk)
-    await bench.begin(segmentBytes, bench.disk.session())
-    return bench
-  }
-
-  async begin(segmentBytes: number, files: Files): Promise<void> {
-    const turn = new Turn(setImmediate, error => {
-      throw error
-    })
-    const { clock, pool } = this
-    this.log = await FileLog.open(
-      { folder: 'log', files, clock, turn, pool, ...(segmentBytes > 0 && { segmentBytes }) },
-      this.owner,
-    )
-  }
-
-  publish(text: string, ...queues: number[]): number {
-    this.targets.clear()
-    for (const queue of queues) this.targets.add(queue)
-    const bytes = Buffer.from(text, 'latin1')
-    const number = this.log.takeNumber()
-    this.log.appendMessage(number, this.targets, 0, bytes, 0, bytes.length, null, bytes.length)
-    this.owner.message(number, this.targets, 0, -1, -1, bytes.length, bytes.length)
-    return number
-  }
-
-  settle(queue: number, ...numbers: number[]): number {
-    const ranges = new Ranges()
-    for (const number of numbers) {
-      ranges.add(number)
-      this.owner.settled(queue, number, number)
-    }
-    return this.log.appendSettled(queue, ranges)
-  }
-
-  async content(number: number): Promise<string | Error> {
-    const held = this.owner.messages.get(number)
-    if (held === undefined) return new Error('there is no such message')
-    this.owner.contents.delete(number)
-    this.log.read(held.segment, held.offset, number)
-    while (!this.owner.contents.has(number)) await tick()
-    const content = this.owner.contents.get(number) as Buffer | Error
-    return content instanceof Error ? content : content.toString('latin1')
-  }
-}
-
-/** Turns of the event loop, enough for all that is at work. */
-async function settleDown(): Promise<void> {
-  for (let i = 0; i < 60; i++) await tick()
-}
-
 t.test('what is appended in a turn goes to the disk in one write and one sync', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   const { write, sync } = { ...bench.disk.counts }
   for (let i = 0; i < 100; i++) bench.publish(`message ${i}`, 1)
   bench.settle(1, 1, 2, 3)
@@ -89,7 +18,7 @@ t.test('what is appended in a turn goes to the disk in one write and one sync', 
 })
 
 t.test('a settlement is written at once and synced after 200 ms', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   bench.publish('message', 1)
   await bench.log.flushed()
   const before = { ...bench.disk.counts }
@@ -106,7 +35,7 @@ t.test('a settlement is written at once and synced after 200 ms', async t => {
 t.test(
   'a message withdrawn before it is written leaves no trace and counts as durable',
   async t => {
-    const bench = await Bench.open()
+    const bench = await LogFixture.open()
     const { write } = bench.disk.counts
     const number = bench.publish('message', 1)
     t.equal(bench.log.withdraw(number), true)
@@ -119,7 +48,7 @@ t.test(
 )
 
 t.test('numbers are taken before they are used, or are not, and rise', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   const { log } = bench
   t.equal(log.takeNumber(), 1)
   const numbers = [1, 2, 3].map(() => {
@@ -137,20 +66,20 @@ t.test('numbers are taken before they are used, or are not, and rise', async t =
   await log.flushed()
   t.equal(bench.owner.durableUpTo, 8)
   await log.close()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.same([...again.owner.messages.keys()], [7])
   t.equal(again.log.recovery.lastNumber, 8)
   t.equal(again.log.takeNumber(), 9)
   again.publish('later', 1)
   await again.log.flushed()
   again.disk.kill()
-  const { log: last } = await Bench.open(again.disk)
+  const { log: last } = await LogFixture.open(again.disk)
   t.equal(last.recovery.lastNumber, 10)
   t.ok(last.takeNumber() > 1_000_000, 'what may have been seen is not given again')
 })
 
 t.test('messages withdrawn do not pile up, however long the disk takes', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   bench.disk.free = 0
   bench.publish('waits', 1)
   await settleDown()
@@ -165,18 +94,18 @@ t.test('messages withdrawn do not pile up, however long the disk takes', async t
 })
 
 t.test('a message larger than a block is read back whole', async () => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   const texts = [1, 65_000, 65_504, 70_000, 300_000].map((size, i) => String(i).repeat(size))
   const numbers = texts.map(text => bench.publish(text, 1))
   await bench.log.flushed()
   for (const [i, number] of numbers.entries()) ok((await bench.content(number)) === texts[i])
   bench.disk.crash()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   for (const [i, number] of numbers.entries()) ok((await again.content(number)) === texts[i])
 })
 
 t.test('after a failure nothing is confirmed until all of it is in another file', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   bench.publish('before', 1)
   await bench.log.flushed()
   const told: string[] = []
@@ -193,13 +122,13 @@ t.test('after a failure nothing is confirmed until all of it is in another file'
   t.same(told, [`failed ${number}`, `durable ${number}`])
   t.equal(bench.log.failing, false)
   bench.disk.crash()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.same([...again.owner.messages.keys()], [1, 2])
 })
 
 /** A hundred messages on a disk that is almost full. */
-async function fullDisk(): Promise<Bench> {
-  const bench = await Bench.open()
+async function fullDisk(): Promise<LogFixture> {
+  const bench = await LogFixture.open()
   for (let i = 0; i < 100; i++) bench.publish('x'.repeat(1000), 1)
   await bench.log.flushed()
   bench.disk.free = 30_000
@@ -222,7 +151,7 @@ t.test('on a full disk settlements are durable, messages fail, and space returns
   t.ok(bench.log.waitingBytes > 0)
   const copy = new SimulatedDisk(1)
   for (const path of bench.disk.paths()) copy.put(path, bench.disk.bytes(path))
-  const other = await Bench.open(copy)
+  const other = await LogFixture.open(copy)
   t.notOk(other.owner.messages.has(1), 'the settlement is there')
   t.notOk(other.owner.messages.has(number), 'the message is not')
   const settlements = bench.disk.counts.write
@@ -238,14 +167,14 @@ t.test('on a full disk settlements are durable, messages fail, and space returns
   t.equal(told.at(-1), `durable ${number + 2}`, 'as soon as there is room')
   t.equal(bench.log.waitingBytes, 0)
   bench.disk.crash()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.same([...again.owner.messages.keys()], [100])
 })
 
 t.test('on a small disk segments are small enough to go in time', async t => {
   const disk = new SimulatedDisk(1)
   disk.free = 8 * 1024 * 1024
-  const bench = await Bench.open(disk, 0)
+  const bench = await LogFixture.open(disk, 0)
   const text = 'x'.repeat(32 * 1024)
   for (let i = 0; i < 1000; i++) {
     const number = bench.publish(text, 1)
@@ -291,7 +220,7 @@ t.test('when even the reserve is used up, settlements wait and nothing is lost',
   t.equal(bench.log.failing, false)
   t.equal(bench.owner.durableUpTo, number)
   bench.disk.crash()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.equal(again.owner.messages.size, 98)
   t.equal(await again.content(number), 'new')
 })
@@ -308,39 +237,39 @@ t.test('a transaction on a full disk is held back as a whole', async t => {
   await settleDown()
   const copy = new SimulatedDisk(1)
   for (const path of bench.disk.paths()) copy.put(path, bench.disk.bytes(path))
-  const other = await Bench.open(copy)
+  const other = await LogFixture.open(copy)
   t.same([...other.owner.messages.keys()], [100], 'neither half of it is there')
   bench.disk.free = Number.POSITIVE_INFINITY
   bench.clock.advance(1000)
   await settleDown()
   t.ok(bench.owner.durableUpTo >= last)
   bench.disk.crash()
-  t.same([...(await Bench.open(bench.disk)).owner.messages.keys()], [101])
+  t.same([...(await LogFixture.open(bench.disk)).owner.messages.keys()], [101])
 })
 
 t.test('after a clean stop only indexes are read, and the log says so', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   for (let i = 0; i < 200; i++) bench.publish('x'.repeat(1000), 1 + (i % 3))
   await bench.log.flushed()
   bench.settle(1, 1, 4, 7)
   await bench.log.close()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.equal(again.log.recovery.clean, true)
   t.equal(again.log.recovery.epoch, 2)
   t.equal(again.owner.messages.size, 197)
   bench.disk.crash()
-  t.equal((await Bench.open(bench.disk)).log.recovery.clean, false)
+  t.equal((await LogFixture.open(bench.disk)).log.recovery.clean, false)
 })
 
 t.test('recovery tells how far it is, and pauses when a step has been long', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   for (let i = 0; i < 100; i++) {
     bench.publish('x'.repeat(1000), 1)
     if (i % 10 === 9) await bench.log.flushed()
   }
   bench.log.appendReturned(1, 1, 1)
   await bench.log.close()
-  const again = new Bench(bench.disk)
+  const again = new LogFixture(bench.disk)
   const told: number[][] = []
   let steps = 0
   const message = again.owner.message.bind(again.owner)
@@ -370,13 +299,13 @@ t.test('recovery tells how far it is, and pauses when a step has been long', asy
 })
 
 t.test('messages too small for an index are found without one', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   for (let i = 0; i < 1000; i++) {
     bench.publish('x', 1)
     if (i % 100 === 0) await bench.log.flushed()
   }
   await bench.log.close()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.equal(again.log.recovery.clean, true)
   t.equal(again.log.recovery.records, 1000)
   t.equal(again.owner.messages.size, 1000)
@@ -384,7 +313,7 @@ t.test('messages too small for an index are found without one', async t => {
 })
 
 t.test('a forgotten message holds no more than the segment it is copied to', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   bench.publish('forgotten', 1)
   for (let i = 0; i < 500; i++) {
     const number = bench.publish('x'.repeat(1000), 1)
@@ -397,12 +326,12 @@ t.test('a forgotten message holds no more than the segment it is copied to', asy
   t.ok(bench.log.segments.length < 6, `${bench.log.segments.length} segments`)
   t.equal(await bench.content(1), 'forgotten')
   bench.disk.crash()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   t.equal(await again.content(1), 'forgotten')
 })
 
 t.test('a segment that could not be deleted goes before any later one does', async t => {
-  const bench = new Bench()
+  const bench = new LogFixture()
   const files = bench.disk.session()
   const refused: string[] = []
   const gone: string[] = []
@@ -421,6 +350,7 @@ t.test('a segment that could not be deleted goes before any later one does', asy
     const number = bench.publish('x'.repeat(1000), 1)
     await bench.log.flushed()
     bench.settle(1, number)
+    bench.clock.advance(100)
   }
   await settleDown()
   t.equal(new Set(refused).size, 1, 'it is tried again')
@@ -430,7 +360,7 @@ t.test('a segment that could not be deleted goes before any later one does', asy
 })
 
 t.test('expiries, marks and counts of returns survive cleaning and a crash', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   const { targets } = bench
   targets.clear()
   targets.add(1, 1_800_000_000_000)
@@ -450,7 +380,7 @@ t.test('expiries, marks and counts of returns survive cleaning and a crash', asy
   await settleDown()
   t.ok(bench.log.cleaner.removed > 0)
   bench.disk.crash()
-  const again = await Bench.open(bench.disk)
+  const again = await LogFixture.open(bench.disk)
   const held = again.owner.messages.get(number)
   t.same([...(held?.queues ?? [])], [1, 2])
   t.equal(held?.marks, 0x1ff)
@@ -482,7 +412,7 @@ const newerFixture = [
 ].join('')
 
 t.test('the format is as it is drawn', async t => {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   bench.publish('one', 1)
   bench.publish('two', 1, 2)
   bench.settle(1, 1)
@@ -491,7 +421,7 @@ t.test('the format is as it is drawn', async t => {
   t.equal(hex, fixture)
   const disk = new SimulatedDisk(1)
   disk.put('log/000000000001.log', Buffer.from(fixture, 'hex'))
-  const again = await Bench.open(disk)
+  const again = await LogFixture.open(disk)
   t.same([...again.owner.messages.keys()], [2])
   t.equal(await again.content(2), 'two')
 })
@@ -500,7 +430,7 @@ t.test('a newer format is refused with a reason', async t => {
   const disk = new SimulatedDisk(1)
   const bytes = Buffer.from(newerFixture, 'hex')
   disk.put('log/000000000001.log', bytes)
-  await t.rejects(Bench.open(disk), {
+  await t.rejects(LogFixture.open(disk), {
     message: /000000000001.log has log format 2; this version reads formats up to 1/,
   })
   t.ok(disk.bytes('log/000000000001.log').equals(bytes), 'and left as it is')
@@ -510,7 +440,7 @@ t.test('a newer format is refused with a reason', async t => {
 async function someLog(
   clean: boolean,
 ): Promise<{ disk: SimulatedDisk; texts: Map<number, string> }> {
-  const bench = await Bench.open()
+  const bench = await LogFixture.open()
   const texts = new Map<number, string>()
   for (let i = 0; i < 40; i++) {
     for (let j = 0; j < 4; j++) {
@@ -549,7 +479,7 @@ t.test('a place that cannot be read is damage, and no more than that', async t =
       }
     },
   }
-  const bench = new Bench(disk)
+  const bench = new LogFixture(disk)
   await bench.begin(16 * 1024, files)
   const { damages } = bench.log.recovery
   t.equal(damages.length, 1)
@@ -574,7 +504,7 @@ for (const clean of [true, false])
         const copy = new SimulatedDisk(at)
         for (const [name, content] of files) copy.put(name, content)
         copy.bytes(path)[at] = (copy.bytes(path)[at] as number) ^ 0x55
-        const bench = await Bench.open(copy)
+        const bench = await LogFixture.open(copy)
         const { damages, cutBytes } = bench.log.recovery
         let unreadable = 0
         for (const [number, text] of texts) {

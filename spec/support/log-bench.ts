@@ -33,6 +33,8 @@ export class MapOwner implements LogOwner {
   readonly messages = new Map<number, Held>()
   readonly commands: { number: number; text: string }[] = []
   readonly contents = new Map<number, Buffer | Error>()
+  /** Messages that cleaning has given up, and why. */
+  readonly lost = new Map<number, Error>()
   durableUpTo = 0
   failures = 0
   #liveBytes = 0
@@ -117,6 +119,10 @@ export class MapOwner implements LogOwner {
     const queues = this.messages.get(number)?.queues
     for (let i = targets.count - 1; i >= 0; i--)
       if (queues?.has(targets.queues[i] as number) !== true) targets.remove(i)
+  }
+
+  damaged(number: number, error: Error): void {
+    this.lost.set(number, error)
   }
 
   loaded(tag: number, bytes: Buffer, start: number, end: number): void {

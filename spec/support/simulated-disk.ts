@@ -98,6 +98,8 @@ export interface Faults {
   readonly short: number
   /** Creating and syncing names fail with EIO. */
   readonly names: number
+  /** Syncs alone fail with EIO. */
+  readonly syncs?: number
 }
 
 const noFaults: Faults = { fail: 0, short: 0, names: 0 }
@@ -205,6 +207,12 @@ export class SimulatedDisk {
     this.#settleNames()
   }
 
+  /** Takes a file away. */
+  drop(path: string): void {
+    this.#names.delete(path)
+    this.#settleNames()
+  }
+
   paths(): string[] {
     return [...this.#names.keys()].sort()
   }
@@ -257,7 +265,8 @@ export class SimulatedDisk {
   #sync(path: string, content: Content): void {
     this.counts.sync++
     if (content.forsaken) return
-    if (this.#dice.chance(this.faults.fail) && this.failing(path)) {
+    const likely = this.faults.syncs ?? this.faults.fail
+    if (this.#dice.chance(likely) && this.failing(path)) {
       content.forsaken = true
       this.counts.failed++
       throw fault('EIO')

@@ -40,6 +40,16 @@ export interface Files {
   freeBytes(folder: string): Promise<number>
 }
 
+/** A place on the disk cannot be read; all else may be well. */
+export const isBadPlace = (error: unknown) => codeOf(error) === 'EIO'
+
+/** The system refused: what was asked for may be had another time. */
+export const isSystemError = (error: unknown) => /^E[A-Z0-9]+$/.test(codeOf(error))
+
+function codeOf(error: unknown): string {
+  return String((error as NodeJS.ErrnoException).code)
+}
+
 /** Writes all bytes, however many writes that takes. */
 export async function writeAll(
   file: OpenFile,

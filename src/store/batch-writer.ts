@@ -370,6 +370,7 @@ export class BatchWriter {
       }
     }
     this.#current = null
+    void full?.seal(this.#nextBatch - 1, this.#crc, this.#source.nextNumber, false)
     const { number, path, file } = (await this.#prepared) ?? (await this.#newFile())
     this.#prepared = null
     const segment = new Segment(number, this.#nextBatch, file, path)
@@ -384,7 +385,6 @@ export class BatchWriter {
     })
     this.segments.push(segment)
     this.#current = segment
-    void full?.seal(this.#nextBatch - 1, this.#crc, this.#source.nextNumber, false)
     return segment
   }
 
@@ -406,6 +406,7 @@ export class BatchWriter {
     await writeAll(segment.file, [segment.head as Buffer], 0)
     await segment.file.sync()
     segment.head = null
+    segment.begun = true
   }
 
   /** Nothing that is not durable counts as written; it goes to another segment. */
@@ -416,8 +417,9 @@ export class BatchWriter {
     const failed = this.#current
     failed?.abandon()
     this.#current = null
-    // Attempts on a full disk must not fill it further.
-    if (failed?.end === segmentHeadBytes) void this.#discard(failed)
+    // Attempts in vain must not fill the disk: this one holds nothing that is durable.
+    if (failed !== null && failed.firstBatch > this.#syncedBatch && !failed.begun)
+      void this.#discard(failed)
     this.pending.unshift(...this.#unsynced)
     this.#unsynced = []
     this.#syncDue = false

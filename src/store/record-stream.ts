@@ -8,6 +8,15 @@ export class NoRecord extends Error {
   }
 }
 
+/** What was read is no record: also where a number in it points to nowhere. */
+export function isNonsense(error: unknown): boolean {
+  return (
+    error instanceof NoRecord ||
+    (error instanceof RangeError &&
+      String((error as NodeJS.ErrnoException).code).startsWith('ERR_'))
+  )
+}
+
 export class RecordStream {
   /** Hears of each record: `bytes` from `start`, valid only during the call, and its place in the file. */
   readonly #found: (bytes: Buffer, start: number, offset: number) => void

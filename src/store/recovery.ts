@@ -7,7 +7,7 @@
  * segment has no index. What the owner does with them takes longer. Work is done in steps with
  * pauses between them.
  */
-import { type Files, readAll } from '../platform/files.js'
+import { type Files, isBadPlace, type OpenFile, readAll } from '../platform/files.js'
 import type { ChunkPool } from '../structures/chunk-pool.js'
 import { Batch } from './batch.js'
 import { type Block, blockHeadBytes } from './block.js'
@@ -24,7 +24,7 @@ import {
   replayRecord,
   sizeAt,
 } from './record.js'
-import { RecordStream } from './record-stream.js'
+import { isNonsense, RecordStream } from './record-stream.js'
 import {
   formatVersion,
   limitOf,
@@ -94,13 +94,15 @@ export class RecoveryRun {
   readonly #options: RunOptions
   readonly #damages: Damage[] = []
   /** Damage after which no new number has been seen yet. */
-  #open: Damage[] = []
+  #unnumbered: Damage[] = []
   #records = 0
   #messages = 0
   /** Counts of returns, told at the end: queue, number, count in turn. */
   readonly #returned: number[] = []
   #highest = 0
   #segment = 0
+  /** All that are open. */
+  readonly #open = new Set<OpenFile>()
   #cutBytes = 0
   #lastSegment = 0
   readonly #doubtful: Batch
@@ -121,7 +123,20 @@ export class RecoveryRun {
     this.#options = options
   }
 
+  /**
+   * Rejects if the format is newer, and if something cannot be opened or read: all of it may be well
+   * another time. Only a place that the disk says is bad (EIO) is damage as any other.
+   */
   async run(): Promise<Found> {
+    try {
+      return await this.#run()
+    } catch (error) {
+      for (const file of this.#open) await file.close().catch(() => {})
+      throw error
+    }
+  }
+
+  async #run(): Promise<Found> {
     const opened = await this.#openAll()
     const heads = opened.flatMap(({ head }) => (head === null ? [] : [head]))
     const unused = await this.#unused(opened)
@@ -192,14 +207,19 @@ export class RecoveryRun {
   async #openOne(number: number): Promise<Opened | null> {
     const path = `${this.#folder}/${segmentName(number)}`
     const file = await this.#files.open(path)
+    this.#open.add(file)
     const bytes = Buffer.alloc(segmentHeadBytes)
-    const count = await readAll(file, bytes, 0)
+    const count = await readAll(file, bytes, 0).catch(error => {
+      if (!isBadPlace(error)) throw error
+      return 0
+    })
     const head = readSegmentHead(bytes.subarray(0, count), path)
     const segment = new Segment(number, head?.firstBatch ?? 0, file, path)
     await segment.readTrailer()
     if (head !== null) return { segment, head }
     const first = (await this.#windows.blocks(segment))[0]
     if (first === undefined) {
+      if (segment.unreadableTo > 0) throw new Error(`${path} cannot be read`)
       await this.#remove(segment)
       return null
     }
@@ -222,7 +242,7 @@ export class RecoveryRun {
       if (segment.trailer !== null) break
       const blocks = await this.#windows.blocks(segment)
       const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, null, null)
-      if (verdict.steps.length > 0 || segment.unreadable) break
+      if (verdict.steps.length > 0 || segment.unreadableTo > 0) break
       if (verdict.doubtful.length > 0 && head !== null) break
       if (segment.size > segmentHeadBytes) this.#cutBytes += segment.size - segmentHeadBytes
       unused.push(segment)
@@ -261,9 +281,11 @@ export class RecoveryRun {
     })
     for (const run of verdict.doubtful) await this.#stream(segment, run, again)
     segment.end = verdict.end
-    if (segment.unreadable && !verdict.steps.some(isGap))
-      this.#damage(segment, verdict.end, segment.size, verdict.nextBatch, verdict.nextBatch)
-    else if (limit === null && segment.size > verdict.end) {
+    if (segment.unreadableTo > verdict.end) {
+      const told = verdict.steps.some(step => isGap(step) && step.to >= verdict.end)
+      if (!told)
+        this.#damage(segment, verdict.end, segment.size, verdict.nextBatch, verdict.nextBatch)
+    } else if (limit === null && segment.size > verdict.end) {
       this.#cutBytes += segment.size - verdict.end
       // If this fails, the next segment's head says all the same that the rest does not count.
       if (this.#options.inspect === undefined)
@@ -293,7 +315,8 @@ export class RecoveryRun {
   async #stream(segment: Segment, run: readonly Block[], records: RecordStream): Promise<void> {
     try {
       await this.#windows.stream(segment, run, records, this.#options.pace)
-    } catch {
+    } catch (error) {
+      if (!isBadPlace(error) && !isNonsense(error)) throw error
       const [first, last] = [run[0] as Block, run.at(-1) as Block]
       const to = last.offset + blockHeadBytes + last.length
       this.#damage(segment, first.offset, to, first.batch, last.batch)
@@ -347,20 +370,21 @@ export class RecoveryRun {
     queues: readonly number[] = [],
   ): void {
     const place = { segment: segment.number, from, to, firstBatch, lastBatch }
-    this.#open.push({ ...place, numbers: null, queues })
+    this.#unnumbered.push({ ...place, numbers: null, queues })
   }
 
   /** The numbers between the last one seen and this one are missing. */
   #closeDamages(number: number): void {
     const first = this.#highest + 1
     const numbers = number > first ? ([first, number - 1] as const) : null
-    for (const damage of this.#open) this.#damages.push({ ...damage, numbers })
-    this.#open = []
+    for (const damage of this.#unnumbered) this.#damages.push({ ...damage, numbers })
+    this.#unnumbered = []
   }
 
   async #remove(segment: Segment): Promise<void> {
     segment.removed = true
     this.#windows.forget(segment)
+    this.#open.delete(segment.file)
     await segment.file.close().catch(() => {})
     if (this.#options.inspect === undefined) await this.#files.remove(segment.path).catch(() => {})
   }

@@ -26,7 +26,7 @@
  * there.
  */
 import { crc32 } from 'node:zlib'
-import { type OpenFile, readAll, writeAll } from '../platform/files.js'
+import { isBadPlace, type OpenFile, readAll, writeAll } from '../platform/files.js'
 import { BlockWriter, Flag, seedOf } from './block.js'
 import { entryBytesMax, writeEntry } from './record.js'
 
@@ -151,10 +151,12 @@ export class Segment {
   trailer: Trailer | null = null
   /** What is to be written at its beginning, with the first batch; null: it stands there. */
   head: Buffer | null = null
+  /** Its head alone was synced: it is there to say that the log was open. */
+  begun = false
   /** Resolves when nobody writes to it any more. */
   sealing: Promise<void> = Promise.resolve()
-  /** Some of it the disk could not read. */
-  unreadable = false
+  /** Where the last part of it ends that the disk could not read; 0: it has read all. */
+  unreadableTo = 0
   /** It was removed; a read that comes too late finds nothing. */
   removed = false
   readonly #index = new IndexEntries()
@@ -243,7 +245,10 @@ export class Segment {
     this.size = await this.file.size()
     if (this.size < segmentHeadBytes + trailerBytes) return
     const bytes = Buffer.alloc(trailerBytes)
-    const count = await readAll(this.file, bytes, this.size - trailerBytes)
+    const count = await readAll(this.file, bytes, this.size - trailerBytes).catch(error => {
+      if (!isBadPlace(error)) throw error
+      return 0
+    })
     if (count < trailerBytes || bytes.readUInt32LE(0) !== trailerMagic) return
     if (bytes.readUInt32LE(4) !== crc32(bytes.subarray(8), this.seed)) return
     this.trailer = {

@@ -2,11 +2,11 @@
  * Reading of segments by windows of 64 KiB: each is checked once, and the latest few are kept. Who
  * reads one window after the other gets several with one read of the file.
  */
-import { readAll } from '../platform/files.js'
+import { isBadPlace, readAll } from '../platform/files.js'
 import { type Block, blockHeadBytes, Flag, findBlocks, windowBytes } from './block.js'
 import type { Pace } from './pace.js'
 import { sizeAt } from './record.js'
-import { NoRecord, type RecordStream } from './record-stream.js'
+import { isNonsense, type RecordStream } from './record-stream.js'
 import { type Segment, segmentHeadBytes } from './segment.js'
 
 /** Windows read at once by who reads in order: half a millisecond of checking. */
@@ -94,8 +94,11 @@ export class Windows {
       } catch (error) {
         // A bad place on the disk is damage as any other, but only there.
         if (!isBadPlace(error)) throw error
-        segment.unreadable = true
-        const alone = await this.#load(segment, index, 1).catch(() => null)
+        const alone = await this.#load(segment, index, 1).catch(error => {
+          if (!isBadPlace(error)) throw error
+          segment.unreadableTo = Math.min(segment.size, (index + 1) * windowBytes)
+          return null
+        })
         found.push(...(alone?.blocks ?? []))
       }
     return found
@@ -125,7 +128,7 @@ export class Windows {
     try {
       return await this.#index(segment, records, pace)
     } catch (error) {
-      if (isBadPlace(error) || error instanceof NoRecord) return false
+      if (isBadPlace(error) || isNonsense(error)) return false
       throw error
     }
   }
@@ -214,8 +217,6 @@ export class Windows {
   }
 }
 
-const isBadPlace = (error: unknown) => (error as NodeJS.ErrnoException).code === 'EIO'
-
 const payloadStart = (block: Block) => (block.offset % windowBytes) + blockHeadBytes
 const payloadEnd = (block: Block) => payloadStart(block) + block.length
 
@@ -236,6 +237,9 @@ function wanted(stretches: Buffer[], filled: number): number {
   return sizeAt(first, 0)
 }
 
+/** What stands there is not what was written. */
+export class Damaged extends Error {}
+
 function damaged(segment: Segment, offset: number): Error {
-  return new Error(`${segment.path} is damaged at byte ${offset}`)
+  return new Damaged(`${segment.path} is damaged at byte ${offset}`)
 }
