@@ -182,6 +182,8 @@ export class Broker implements TurnParty, DefinitionsHost {
         if (error === null) log.info({}, 'the log of messages is written again')
         else log.error({ err: error }, 'the log of messages cannot be written')
       },
+      damaged: (message: number, error: Error) =>
+        log.error({ err: error, message }, 'a message is damaged in the log and cannot be kept'),
       withdraw: (refused: ReadonlySet<number>, from: number) => {
         for (const queue of this.#durableQueues()) queue.withdraw(refused, from)
       },

@@ -242,6 +242,7 @@ export class Definitions implements LogOwner, TurnParty {
   isHeld(): boolean {
     return false
   }
+  damaged(): void {}
   loaded(): void {}
   unreadable(): void {}
 }

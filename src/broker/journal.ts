@@ -48,6 +48,8 @@ export interface JournalHost {
   readonly definitionsFail: boolean
   /** The disk does not take what is written, or does again. */
   logFailing(error: Error | null): void
+  /** A message cannot be read any more; it will be missed where it is delivered, or after a start. */
+  damaged(message: number, error: Error): void
   /** Takes messages that were refused out of the queues where they still wait, if their number is in the set. */
   withdraw(refused: ReadonlySet<number>, from: number): void
 }
@@ -289,6 +291,10 @@ export class Journal implements LogOwner, TurnParty {
     if (value >= 0) return
     for (let at = targets.count - 1; at >= 0; at--)
       if (!this.holders.has(~value, targets.queues[at] as number)) targets.remove(at)
+  }
+
+  damaged(number: number, error: Error): void {
+    this.#host?.damaged(number, error)
   }
 
   message(

@@ -22,7 +22,7 @@ import { RecordStream } from './record-stream.js'
 import { limitOf, type Segment, segmentHeadBytes } from './segment.js'
 import { Targets } from './targets.js'
 import { isGap, judge } from './verdict.js'
-import type { ReadRecord, Windows } from './windows.js'
+import { Damaged, type ReadRecord, type Windows } from './windows.js'
 
 /** Dead bytes may be this many times the live ones: then at most 1.7 bytes are written per byte. */
 const deadPerLive = 1.5
@@ -35,6 +35,13 @@ const stepMs = 1
 
 /** Copies waiting for the disk above which cleaning waits too. */
 const copiedBytesMax = 4 * 1024 * 1024
+
+/** After a failure it waits before another attempt, each time longer. */
+const retryMs = 1000
+const retryMsMax = 60_000
+
+/** So often a content that is damaged is read again; then it is given up, so that the rest can be cleaned. */
+const readsOfDamaged = 3
 
 /** What cleaning needs of the log. */
 export interface CleanedLog {
@@ -75,9 +82,13 @@ export class Cleaner {
   readonly #stopping = new Promise<void>(resolve => {
     this.#tellStopped = resolve
   })
-  /** Segments removed, and messages copied out of them. */
+  /** Segments looked through, those removed, and messages copied out of them. */
+  attempts = 0
   removed = 0
   copied = 0
+  /** Attempts that failed one after the other, and when the next may be. */
+  #failures = 0
+  #notBefore = Number.NEGATIVE_INFINITY
 
   constructor(log: CleanedLog) {
     this.#log = log
@@ -86,6 +97,7 @@ export class Cleaner {
   /** Removes segments, if there is too much in them that is dead. */
   check(): void {
     if (this.working || this.#stopped || !this.#wanted()) return
+    if (this.#failures > 0 && this.#log.clock.monotonicMs() < this.#notBefore) return
     this.working = true
     void this.#clean().finally(() => {
       this.working = false
@@ -117,15 +129,19 @@ export class Cleaner {
         if (!emptied || this.#stopped) return
         await this.#log.removeOldest()
         this.removed++
+        this.#failures = 0
       }
     } catch {
-      // The disk is at fault; another attempt comes with the next batch that is durable.
+      // The disk is at fault; another attempt comes with a batch that is durable, but not with each.
+      const pause = Math.min(retryMsMax, retryMs * 2 ** this.#failures++)
+      this.#notBefore = this.#log.clock.monotonicMs() + pause
     }
   }
 
   /** Copies what is live out of the oldest segment. False: it cannot go. */
   async #empty(segment: Segment): Promise<boolean> {
     const { segments, windows, owner } = this.#log
+    this.attempts++
     await segment.sealing
     const live: number[] = []
     const returns = new Returns()
@@ -155,9 +171,10 @@ export class Cleaner {
     for (let i = 0; i < live.length; i += 2) {
       const number = live[i] as number
       const place = live[i + 1] as number
-      const record = windows.peek(segment, place) ?? (await windows.record(segment, place))
+      const record = windows.peek(segment, place) ?? (await this.#record(segment, number, place))
       // A log that is being closed writes nothing more.
       if (this.#stopped) return false
+      if (record === null) continue
       copied += this.#copy(segment, number, place, record)
       if (copied > copiedBytesMax) {
         await this.#written()
@@ -170,6 +187,18 @@ export class Cleaner {
     })
     await this.#written()
     return this.#log.cleanable
+  }
+
+  /** Null: it is damaged, has been so for a while, and is no message any more. */
+  async #record(segment: Segment, number: number, place: number): Promise<ReadRecord | null> {
+    const { windows, owner } = this.#log
+    try {
+      return await windows.record(segment, place)
+    } catch (error) {
+      if (!(error instanceof Damaged) || this.#failures < readsOfDamaged) throw error
+      if (owner.isHeld(number, segment.number, place)) owner.damaged(number, error)
+      return null
+    }
   }
 
   /** Resolves when the copies are durable, or never will be because the log is closed. */

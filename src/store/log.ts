@@ -38,6 +38,8 @@ export interface LogOwner extends LogReplay {
   isHeld(number: number, segment: number, offset: number): boolean
   /** Takes out of `targets` the queues which do not hold the message; all, if it is not known. */
   narrow(number: number, targets: Targets): void
+  /** A message that some queue still holds is damaged on the disk, and will not be there after a start. */
+  damaged(number: number, error: Error): void
   /** Content asked for by `read`: `bytes[start..end)`, valid only during the call. */
   loaded(tag: number, bytes: Buffer, start: number, end: number): void
   /** Content asked for by `read` cannot be had. */
