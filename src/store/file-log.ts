@@ -335,9 +335,8 @@ export class FileLog implements Log, TurnParty, BatchSource {
     }
     if (last > this.#durableUpTo) {
       this.#durableUpTo = last
-      this.#toldFailing &&= this.failing
-      this.owner.durable(last)
-    }
+      this.#tellDurable()
+    } else this.#tellRecovered()
     for (const batch of batches) for (const resolve of batch.waiting) resolve()
     this.cleaner.check()
   }
@@ -361,10 +360,7 @@ export class FileLog implements Log, TurnParty, BatchSource {
 
   idle(): void {
     // The disk has room again, and nothing is left that would show it.
-    if (this.#toldFailing && !this.failing) {
-      this.#toldFailing = false
-      this.owner.durable(this.#durableUpTo)
-    }
+    this.#tellRecovered()
     this.cleaner.check()
   }
 
@@ -372,6 +368,15 @@ export class FileLog implements Log, TurnParty, BatchSource {
     this.#waitsForTurn = false
     if (this.#inTransaction) this.#atTurnEnd()
     else this.#writer.work()
+  }
+
+  #tellDurable(): void {
+    this.#toldFailing &&= this.failing
+    this.owner.durable(this.#durableUpTo)
+  }
+
+  #tellRecovered(): void {
+    if (this.#toldFailing && !this.failing) this.#tellDurable()
   }
 
   #addMessage(
