@@ -184,6 +184,39 @@ export const exceptions: readonly Exception[] = [
     why: 'appendix B row 22',
   },
 
+  // ------------------------------------------------------------------------------------ replies
+  {
+    title: '4.13 each reply takes a delivery tag',
+    rabbit310: '2 2 2',
+    leveret: '2 3 4',
+    why: 'section 4.13: since 4.2 a reply is numbered like any delivery; 3.10 forgets to count',
+  },
+  {
+    title: '4.13 the tag of a reply consumer is not free for another',
+    rabbit310: 'basic.consume-ok',
+    leveret: "connection 530 60,20 NOT_ALLOWED - attempt to reuse consumer tag 'reply'",
+    why: 'section 4.13: tag rules as usual; 3.10 looks one way only',
+  },
+  {
+    title: '4.13 a reply to a made-up name goes nowhere',
+    rabbit310: 'connection 541 0,0 INTERNAL_ERROR',
+    leveret: 'channel.flow-ok',
+    why: 'section 4.13: a reply to nobody is dropped; 3.10 fails to take such names apart',
+  },
+  {
+    title: '4.13 the pseudo-queue cannot be bound',
+    rabbit310: /^channel 404 50,20 NOT_FOUND - no queue 'amq\.rabbitmq\.reply-to' in vhost '\/'$/,
+    leveret:
+      'channel 403 50,20 ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue',
+    why: 'appendix B row 23',
+  },
+  {
+    title: '4.13 replies in a transaction come at its commit',
+    rabbit310: 'basic.deliver',
+    leveret: '',
+    why: 'section 2.20: publishes arrive at commit; 3.10 sends replies while it routes',
+  },
+
   // ------------------------------------------------------------------------------------- tables
   malformed('2.22 a field of type U in headers'),
   malformed('2.22 a field of type Z in headers'),
