@@ -65,6 +65,27 @@ for (const signal of signals) {
     await t.rejects(channel.assertQueue('durable'), /x-max-length/, 'with its arguments')
   })
 
+  t.test(`an auto-delete queue that went stays away after ${signal} (regression 32)`, async t => {
+    const client = await restarted(t, await dataFolder(t), signal, async first => {
+      const { channel } = first
+      await channel.assertQueue('went', { autoDelete: true })
+      await channel.assertExchange('source', 'direct', { autoDelete: true })
+      await channel.bindQueue('went', 'source', 'key')
+      const { consumerTag } = await channel.consume('went', () => {})
+      await channel.assertQueue('went with its channel', { autoDelete: true })
+      const other = await first.openChannel()
+      await other.consume('went with its channel', () => {})
+      await other.close()
+      await channel.cancel(consumerTag)
+      // Answered when the log has all that came before.
+      await channel.assertQueue('last')
+    })
+    t.ok(await client.queueExists('last'))
+    for (const queue of ['went', 'went with its channel'])
+      t.notOk(await client.queueExists(queue), queue)
+    t.notOk(await client.exchangeExists('source'), 'nor the exchange it left without a binding')
+  })
+
   t.test(`bindings between durable objects lead on after ${signal}`, async t => {
     const client = await restarted(t, await dataFolder(t), signal, async ({ channel }) => {
       await channel.assertQueue('q')
