@@ -10,7 +10,6 @@ import {
 import type { AmqpError } from '../wire/replies.js'
 import { Connection, type ConnectionHost } from './connection.js'
 import { startFrame } from './handshake.js'
-import { connectionClosed, connectionCreated } from './session-events.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Connections that may be in their handshake at once: a flood of strangers costs no more than that. */
@@ -67,11 +66,10 @@ export class Listener implements ConnectionHost {
 
   opened(connection: Connection): void {
     this.#handshaking.delete(connection)
-    connectionCreated(this.#broker.events, connection)
   }
 
   closed(connection: Connection): void {
-    if (!this.#handshaking.delete(connection)) connectionClosed(this.#broker.events, connection)
+    this.#handshaking.delete(connection)
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#whenEmpty?.()
   }

@@ -51,7 +51,6 @@ export class Bindings {
         command: 'bound',
         ...bindingFields(vhost, binding),
       })
-    this.#vhost.topologyEvents.bindingCreated(binding, connection.user)
     return binding.definedAt
   }
 
@@ -78,7 +77,6 @@ export class Bindings {
     const before = definitions.last
     const unused: Exchange[] = []
     this.#topology.removeBinding(binding, unused)
-    this.#vhost.topologyEvents.bindingDeleted(binding, connection.user)
     if (isDurable(binding))
       definitions.append({ command: 'unbound', ...bindingFields(vhost, binding) })
     this.#vhost.removeExchanges(unused)
