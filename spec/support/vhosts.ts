@@ -2,6 +2,7 @@
 
 import { Deadlines } from '../../src/broker/deadlines.js'
 import { Definitions } from '../../src/broker/definitions.js'
+import { Events } from '../../src/broker/events.js'
 import { Journal } from '../../src/broker/journal.js'
 import type { DeathReason } from '../../src/broker/queues/host.js'
 import type { Owner, Queue } from '../../src/broker/queues/queue.js'
@@ -44,6 +45,7 @@ export class VhostBench {
         { restore: () => {}, commands: () => [], logFailing: () => {} },
         this.world,
       ),
+      events: new Events(clock, 'leveret@test'),
       turn,
       clock,
       random,

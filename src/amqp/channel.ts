@@ -21,6 +21,7 @@ import { type ChannelConsumer, Hold } from './consumer.js'
 import { handlers } from './handlers.js'
 import { Publisher } from './publisher.js'
 import { ReplyConsumer } from './reply-to.js'
+import { channelClosed, consumerCreated, consumerDeleted } from './session-events.js'
 import { Transaction } from './transaction.js'
 import { Settlement, Unacked } from './unacked.js'
 
@@ -196,6 +197,7 @@ export class Channel implements TurnParty {
   addConsumer(consumer: ChannelConsumer): void {
     this.consumers.set(consumer.tag, consumer)
     consumer.queue.addConsumer(consumer)
+    consumerCreated(consumer)
     if (this.#full) consumer.hold(Hold.channel)
     if (this.connection.congestedOutput) consumer.hold(Hold.congestion)
     consumer.start()
@@ -207,6 +209,7 @@ export class Channel implements TurnParty {
     const consumer = this.consumers.get(tag)
     if (consumer === undefined) return
     this.consumers.delete(tag)
+    consumerDeleted(consumer)
     consumer.queue.removeConsumer(consumer)
   }
 
@@ -222,6 +225,7 @@ export class Channel implements TurnParty {
   /** The queue is gone: the client hears of it if it knows how to. */
   consumerCancelled(consumer: ChannelConsumer): void {
     this.consumers.delete(consumer.tag)
+    consumerDeleted(consumer)
     if (this.#state === 'open' && this.connection.can('consumer_cancel_notify'))
       this.answer(0, 'basic.cancel', { consumerTag: consumer.tag, nowait: true })
   }
@@ -404,6 +408,7 @@ export class Channel implements TurnParty {
     this.confirms?.close()
     this.#removeReplyConsumer()
     for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)
+    channelClosed(this)
     // Small ones end at once: whoever comes next meets their messages in the queues.
     if (this.#work !== null) return
     if (this.unacked.count <= returnsAtOnce) this.endTurn()

@@ -21,6 +21,11 @@ export class ConnectionLog {
     this.#handshake = handshake
   }
 
+  /** What a connection is called. */
+  get connection(): string {
+    return this.#fields.conn
+  }
+
   accepted(): void {
     this.#log.info(this.#fields, `accepting AMQP connection (${this.#fields.conn})`)
   }

@@ -109,6 +109,16 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     return this.#handshake.user
   }
 
+  /** The addresses of both ends. */
+  get name(): string {
+    return this.#log.connection
+  }
+
+  /** What client and broker have told each other at the beginning. */
+  get agreed(): Handshake {
+    return this.#handshake
+  }
+
   get alarms(): Alarms {
     return this.#broker.alarms
   }

@@ -32,6 +32,7 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
   readonly priority: number
   /** Deliveries at most outstanding; 0 for no limit. */
   readonly prefetch: number
+  readonly arguments: FieldTable
   readonly #encodedTag: Buffer
   #outstanding = 0
   #holds = 0
@@ -45,6 +46,7 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     this.exclusive = request.exclusive
     this.priority = request.priority
     this.prefetch = request.noAck ? 0 : prefetch
+    this.arguments = request.arguments
     this.#encodedTag = encodedTag(request.tag)
   }
 

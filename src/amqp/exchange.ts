@@ -5,19 +5,22 @@ export const exchangeHandlers: Handlers = {
   'exchange.declare': (channel, args) => {
     const { definedAt } = args.passive
       ? channel.vhost.exchange(args.exchange)
-      : channel.vhost.declareExchange({
-          name: args.exchange,
-          type: args.type,
-          durable: args.durable,
-          autoDelete: args.autoDelete,
-          internal: args.internal,
-          arguments: args.arguments,
-        })
+      : channel.vhost.declareExchange(
+          {
+            name: args.exchange,
+            type: args.type,
+            durable: args.durable,
+            autoDelete: args.autoDelete,
+            internal: args.internal,
+            arguments: args.arguments,
+          },
+          channel.user,
+        )
     if (!args.nowait) channel.answer(definedAt, 'exchange.declare-ok', {})
   },
 
   'exchange.delete': (channel, { exchange, ifUnused, nowait }) => {
-    const goneAt = channel.vhost.deleteExchange(exchange, ifUnused)
+    const goneAt = channel.vhost.deleteExchange(exchange, ifUnused, channel.user)
     if (!nowait) channel.answer(goneAt, 'exchange.delete-ok', {})
   },
 

@@ -70,6 +70,9 @@ export class Handshake {
   vhost: Vhost | null = null
   /** The name that the client gave the connection, or an empty one. */
   connectionName = ''
+  mechanism = ''
+  /** What the client told of itself; kept only as long as somebody may hear of it. */
+  clientProperties: FieldTable = []
   /** What the client can do, of all that we ask it for. */
   readonly #capabilities = new Set<Capability>()
   /** What was agreed. */
@@ -128,6 +131,8 @@ export class Handshake {
           : null,
       )
     this.user = user
+    this.mechanism = mechanism
+    if (this.#broker.events.heard) this.clientProperties = args.clientProperties
     // Kept as long as the connection, which its table, of any size, is not.
     const name = lookup(args.clientProperties, 'connection_name')
     if (name?.type === 'S') this.connectionName = name.value.toString('utf8', 0, nameBytesMax)

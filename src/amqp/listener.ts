@@ -10,6 +10,7 @@ import {
 import type { AmqpError } from '../wire/replies.js'
 import { Connection, type ConnectionHost } from './connection.js'
 import { startFrame } from './handshake.js'
+import { connectionClosed, connectionCreated } from './session-events.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Connections that may be in their handshake at once: a flood of strangers costs no more than that. */
@@ -66,10 +67,11 @@ export class Listener implements ConnectionHost {
 
   opened(connection: Connection): void {
     this.#handshaking.delete(connection)
+    connectionCreated(this.#broker.events, connection)
   }
 
   closed(connection: Connection): void {
-    this.#handshaking.delete(connection)
+    if (!this.#handshaking.delete(connection)) connectionClosed(this.#broker.events, connection)
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#whenEmpty?.()
   }

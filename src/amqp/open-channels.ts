@@ -7,6 +7,7 @@ import { AmqpError } from '../wire/replies.js'
 import { Channel, notAMethod } from './channel.js'
 import type { Connection } from './connection.js'
 import type { Handshake } from './handshake.js'
+import { channelCreated } from './session-events.js'
 
 const methodOpen = 0x0014000a
 
@@ -86,5 +87,6 @@ export class OpenChannels {
     const channel = new Channel(this.#connection, frame.channel, vhost as Vhost)
     this.#channels.set(frame.channel, channel)
     channel.send('channel.open-ok', {})
+    channelCreated(channel)
   }
 }

@@ -51,6 +51,7 @@ export class Bindings {
         command: 'bound',
         ...bindingFields(vhost, binding),
       })
+    this.#vhost.topologyEvents.bindingCreated(binding, connection.user)
     return binding.definedAt
   }
 
@@ -77,6 +78,7 @@ export class Bindings {
     const before = definitions.last
     const unused: Exchange[] = []
     this.#topology.removeBinding(binding, unused)
+    this.#vhost.topologyEvents.bindingDeleted(binding, connection.user)
     if (isDurable(binding))
       definitions.append({ command: 'unbound', ...bindingFields(vhost, binding) })
     this.#vhost.removeExchanges(unused)

@@ -13,6 +13,7 @@ import { Alarms } from './alarms.js'
 import type { Command } from './command.js'
 import { Deadlines } from './deadlines.js'
 import { Definitions, type DefinitionsHost } from './definitions.js'
+import { Events } from './events.js'
 import { Journal } from './journal.js'
 import type { Queue } from './queues/queue.js'
 import { ReadyPages } from './queues/ready.js'
@@ -26,6 +27,8 @@ export interface BrokerSettings {
   readonly users: readonly UserSettings[]
   /** Names of users who may log in only from this machine. */
   readonly loopbackUsers: readonly string[]
+  /** What the broker calls itself; clients see it in events and traces. */
+  readonly nodeName?: string
 }
 
 /** Where a broker keeps what is to survive its end. */
@@ -57,6 +60,7 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly users: Users
   readonly deadlines: Deadlines
   readonly definitions: Definitions
+  readonly events: Events
   readonly #settings: BrokerSettings
   readonly #shared: Shared
   readonly #vhosts = new Map<string, Vhost>()
@@ -71,6 +75,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.#settings = settings
     this.users = new Users(settings.loopbackUsers, world.random)
     this.definitions = new Definitions(this, world)
+    this.events = new Events(world.clock, settings.nodeName ?? 'leveret@localhost')
     this.deadlines = new Deadlines(world.clock, error =>
       world.log.error({ err: error }, 'a deadline could not be carried out'),
     )
@@ -78,8 +83,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.paging = new Paging(this.messages, turn, clock, log)
     this.paging.otherBytes = () => this.memoryBytes - this.messages.chunkBytes
     this.journal = new Journal(this.messages, turn)
-    const { messages, paging, journal, pages, deadlines, definitions } = this
-    const kept = { messages, paging, journal, pages, definitions }
+    const { messages, paging, journal, pages, deadlines, definitions, events } = this
+    const kept = { messages, paging, journal, pages, definitions, events }
     this.#shared = { ...kept, turn, clock, random, deadlines }
     if (storage === null) this.#begin()
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
@@ -233,11 +238,17 @@ export class Broker implements TurnParty, DefinitionsHost {
   }
 
   #addVhost(name: string): void {
-    if (!this.#vhosts.has(name)) this.#vhosts.set(name, new Vhost(name, this.#shared))
+    if (this.#vhosts.has(name)) return
+    const vhost = new Vhost(name, this.#shared)
+    this.#vhosts.set(name, vhost)
+    if (name === this.#settings.vhosts[0]) this.events.attach(vhost)
   }
 
   #clear(): void {
-    for (const vhost of this.#vhosts.values()) vhost.end()
+    for (const vhost of this.#vhosts.values()) {
+      this.events.detach(vhost)
+      vhost.end()
+    }
     this.#vhosts.clear()
     this.users.clear()
   }

@@ -19,10 +19,12 @@ import type { Deadlines } from './deadlines.js'
 import type { Definitions } from './definitions.js'
 import { exchangeDeclared, isLogged, queueDeclared, vhostCommands } from './description.js'
 import { compareExchange, compareQueue } from './equivalence.js'
+import type { Events } from './events.js'
 import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
 import type { Exchange } from './exchanges/exchange.js'
 import type { Journal } from './journal.js'
 import { exchangeIn, queueIn, refuseDefault, stripped } from './names.js'
+import { OwnMessages } from './own-messages.js'
 import { checkArguments } from './queues/arguments.js'
 import type { DeathReason, QueueHost } from './queues/host.js'
 import { type Owner, Queue } from './queues/queue.js'
@@ -31,6 +33,7 @@ import { settingsOf } from './queues/settings.js'
 import { restore } from './restore.js'
 import type { Route, Router } from './router.js'
 import { Topology } from './topology.js'
+import { TopologyEvents } from './topology-events.js'
 
 /** Who gets the replies sent to the name made for it. */
 export interface ReplyTarget {
@@ -48,6 +51,7 @@ export interface Shared {
   readonly random: Random
   readonly deadlines: Deadlines
   readonly definitions: Definitions
+  readonly events: Events
 }
 
 /** What became of a message: bits. */
@@ -83,6 +87,9 @@ export class Vhost implements QueueHost {
   readonly clock: Clock
   readonly deadlines: Deadlines
   readonly definitions: Definitions
+  readonly events: Events
+  readonly topologyEvents: TopologyEvents
+  readonly ownMessages: OwnMessages
   readonly #topology: Topology
   readonly random: Random
   readonly #deadLetters: DeadLetters
@@ -98,6 +105,8 @@ export class Vhost implements QueueHost {
     this.clock = shared.clock
     this.deadlines = shared.deadlines
     this.definitions = shared.definitions
+    this.events = shared.events
+    this.topologyEvents = new TopologyEvents(shared.events, name)
     this.random = shared.random
     this.#topology = new Topology(this)
     this.exchanges = this.#topology.exchanges
@@ -105,6 +114,7 @@ export class Vhost implements QueueHost {
     this.router = this.#topology.router
     this.bindings = new Bindings(this, this.#topology)
     this.#deadLetters = new DeadLetters(this)
+    this.ownMessages = new OwnMessages(this)
     this.arrival = new Arrival(shared.messages, shared.journal)
     this.#deadArrival = new Arrival(shared.messages, shared.journal)
   }
@@ -186,7 +196,7 @@ export class Vhost implements QueueHost {
   }
 
   /** Declares an exchange, or finds that it exists as it is wanted. */
-  declareExchange(request: ExchangeRequest): Exchange {
+  declareExchange(request: ExchangeRequest, user?: string): Exchange {
     checkExchangeType(request.type)
     const name = stripped(request.name)
     refuseDefault(name)
@@ -209,14 +219,24 @@ export class Vhost implements QueueHost {
     const exchange = this.#topology.addExchange({ ...request, name })
     if (isLogged(exchange))
       exchange.definedAt = this.definitions.append(exchangeDeclared(this.name, exchange))
+    this.topologyEvents.exchangeCreated(exchange, user)
     return exchange
+  }
+
+  /** An exchange of the broker's own, to which nobody publishes. */
+  addSystemExchange(name: string, type: string): Exchange {
+    const flags = { durable: true, autoDelete: false, internal: true }
+    return (
+      this.exchanges.get(name) ??
+      this.#topology.addExchange({ name, type, ...flags, arguments: [] })
+    )
   }
 
   /**
    * Deletes an exchange with its bindings; one that does not exist is fine. Returns the log number
    * at which it is gone for good.
    */
-  deleteExchange(requested: string, ifUnused: boolean): number {
+  deleteExchange(requested: string, ifUnused: boolean, user?: string): number {
     const name = stripped(requested)
     refuseDefault(name)
     if (name.startsWith('amq.'))
@@ -229,7 +249,7 @@ export class Vhost implements QueueHost {
     if (ifUnused && exchange.bindings.size > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${exchangeIn(this.name, name)} in use`)
     const before = this.definitions.last
-    this.removeExchanges([exchange])
+    this.removeExchanges([exchange], user)
     return this.definitions.since(before)
   }
 
@@ -274,6 +294,7 @@ export class Vhost implements QueueHost {
     this.#topology.addQueue(queue)
     if (durable) queue.definedAt = this.definitions.append(queueDeclared(this.name, queue))
     if (request.exclusive) request.owner.owns(queue)
+    this.topologyEvents.queueCreated(queue, request.owner.user)
     return queue
   }
 
@@ -297,17 +318,18 @@ export class Vhost implements QueueHost {
       throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} in use`)
     if (conditions.ifEmpty && queue.readyCount > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} not empty`)
-    this.removeQueue(queue, goneAt => deleted(queue.readyCount, goneAt))
+    this.removeQueue(queue, goneAt => deleted(queue.readyCount, goneAt), connection.user)
   }
 
   /** Removes a queue for whatever reason; `removed` hears of it before its consumers do. */
-  removeQueue(queue: Queue, removed: (goneAt: number) => void = () => {}): void {
+  removeQueue(queue: Queue, removed: (goneAt: number) => void = () => {}, user?: string): void {
     if (queue.deleted) return
     queue.owner?.disowns(queue)
     const { definitions, name: vhost } = this
     const before = definitions.last
     const { name, number } = queue
     const unused: Exchange[] = []
+    this.topologyEvents.queueDeleted(queue, user)
     this.#topology.removeQueue(queue, unused)
     if (queue.durable) definitions.append({ command: 'queue.deleted', vhost, name, number })
     this.removeExchanges(unused)
@@ -348,10 +370,11 @@ export class Vhost implements QueueHost {
   // ---
 
   /** Removes exchanges, and those that become unused by it: a chain of any length, so without recursion. */
-  removeExchanges(exchanges: Exchange[]): void {
+  removeExchanges(exchanges: Exchange[], user?: string): void {
     for (const exchange of exchanges) {
       if (exchange.deleted) continue
       const { name } = exchange
+      this.topologyEvents.exchangeDeleted(exchange, user)
       this.#topology.removeExchange(exchange, exchanges)
       if (isLogged(exchange))
         this.definitions.append({ command: 'exchange.deleted', vhost: this.name, name })

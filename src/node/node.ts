@@ -68,6 +68,7 @@ export class Node {
         vhosts: [settings.default_vhost],
         users: [{ name: settings.default_user, password: settings.default_pass }],
         loopbackUsers: settings.loopback_users,
+        nodeName: `leveret@${hostname()}`,
       },
       world,
       // Where the disk alarm allows little, the log must not ask for more: a small disk is of use too.

@@ -502,7 +502,8 @@ function printTerm(field: FieldValue): string {
   }
 }
 
-function printField({ key, value }: TableField): string {
+/** A field as an Erlang term: `{<<"key">>,longstr,<<"value">>}`. */
+export function printField({ key, value }: TableField): string {
   const name = Buffer.alloc(textSize(key))
   writeText(name, 0, key)
   return `{${printBinary(name)},${typeNames[value.type]},${printTerm(value)}}`

@@ -12,7 +12,7 @@
  * The channel numbers in the frames mean nothing; delivery sets them. The payload of a large body
  * stands apart, in `parts`; then `bytes` ends behind the head of the body frame.
  */
-import { frameHead, frameOverhead } from './frame-parser.js'
+import { Frame, frameEnd, frameHead, frameOverhead } from './frame-parser.js'
 
 /** Octets of a header frame's payload before the properties: class, weight, body size. */
 export const headerFieldsBytes = 12
@@ -130,6 +130,16 @@ export function buildMessage(
   at = bytes.writeUInt8(0xce, at + properties.length)
   like.bytes.copy(bytes, at, like.body, like.end)
   return { bytes, parts: like.parts }
+}
+
+/** A message with no address, properties or body: what the broker makes without a body is like this one. */
+export const blankMessage = new Message()
+blankMessage.at(blank(), 0, blank().length, null)
+
+function blank(): Buffer {
+  const address = [0, 0, 0, frameEnd]
+  const payload = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+  return Buffer.of(...address, Frame.header, 0, 0, 0, 0, 0, payload.length, ...payload, frameEnd)
 }
 
 /** Gives a message other properties, in memory of its own. */

@@ -25,6 +25,9 @@ import type { QueueSettings } from './settings.js'
 
 /** A connection that owns exclusive queues, which are removed when it ends. */
 export interface Owner {
+  /** Of the connection and its user, for whom events tell it. */
+  readonly name?: string
+  readonly user?: string
   owns(queue: Queue): void
   disowns(queue: Queue): void
 }

@@ -1,0 +1,103 @@
+/** Events of connections, channels and consumers, with the facts that RabbitMQ tells. */
+import { type Events, type Facts, printedFields } from '../broker/events.js'
+import type { Channel } from './channel.js'
+import type { Connection } from './connection.js'
+import type { ChannelConsumer } from './consumer.js'
+
+/** A connection is opened. */
+export function connectionCreated(events: Events, connection: Connection): void {
+  events.emit('connection.created', () => {
+    const { agreed, name, user } = connection
+    const [, peerHost = '', peerPort, host = '', port] = ends.exec(name) ?? []
+    return {
+      type: 'network',
+      ...named(events, connection),
+      host,
+      port: Number(port),
+      peer_host: peerHost,
+      peer_port: Number(peerPort),
+      protocol: '{0,9,1}',
+      auth_mechanism: agreed.mechanism,
+      user,
+      vhost: agreed.vhost?.name ?? '',
+      timeout: agreed.heartbeatSeconds,
+      frame_max: agreed.frameMax,
+      channel_max: agreed.channelMax,
+      client_properties: printedFields(agreed.clientProperties),
+      user_who_performed_action: user,
+    }
+  })
+}
+
+/** An opened connection is no more. */
+export function connectionClosed(events: Events, connection: Connection): void {
+  events.emit('connection.closed', () => ({
+    ...named(events, connection),
+    user_who_performed_action: connection.user,
+  }))
+}
+
+export function channelCreated(channel: Channel): void {
+  const { vhost, connection, number, user } = channel
+  vhost.events.emit('channel.created', () => ({
+    pid: pidOf(channel),
+    name: pidOf(channel),
+    connection: connection.name,
+    number,
+    user,
+    vhost: vhost.name,
+    user_who_performed_action: user,
+  }))
+}
+
+export function channelClosed(channel: Channel): void {
+  const { vhost, user } = channel
+  vhost.events.emit('channel.closed', () => ({
+    pid: pidOf(channel),
+    user_who_performed_action: user,
+  }))
+}
+
+export function consumerCreated(consumer: ChannelConsumer): void {
+  const { channel, queue } = consumer
+  channel.vhost.events.emit('consumer.created', () => ({
+    consumer_tag: consumer.tag,
+    exclusive: consumer.exclusive,
+    ack_required: !consumer.noAck,
+    channel: pidOf(channel),
+    vhost: channel.vhost.name,
+    queue: queue.name,
+    prefetch_count: consumer.prefetch,
+    arguments: printedFields(consumer.arguments),
+    user_who_performed_action: channel.user,
+  }))
+}
+
+export function consumerDeleted(consumer: ChannelConsumer): void {
+  const { channel, queue } = consumer
+  channel.vhost.events.emit('consumer.deleted', () => ({
+    consumer_tag: consumer.tag,
+    channel: pidOf(channel),
+    vhost: channel.vhost.name,
+    queue: queue.name,
+    user_who_performed_action: channel.user,
+  }))
+}
+
+/** Both ends of a connection, as its name has them. */
+const ends = /^(.*):(\d+) -> (.*):(\d+)$/
+
+/** Its name stands for the id of RabbitMQ's process too. */
+function named({ nodeName }: Events, { name, agreed }: Connection): Facts {
+  const given = agreed.connectionName
+  return {
+    name,
+    pid: name,
+    node: nodeName,
+    ...(given !== '' && { user_provided_name: given }),
+  }
+}
+
+function pidOf({ connection, number }: Channel): string {
+  return `${connection.name} (${number})`
+}
