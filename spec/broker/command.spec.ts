@@ -24,6 +24,8 @@ const binding = {
   arguments: fieldTables,
 }
 
+const permission = { user: shortstr, vhost: shortstr }
+
 function command(name: Command['command'], fields: Record<string, fc.Arbitrary<unknown>>) {
   const all = { command: fc.constant(name), ...fields }
   return fc.record(all, plainObjects) as unknown as fc.Arbitrary<Command>
@@ -34,7 +36,36 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
   command('snapshot.ended', { lastQueue: number }),
   command('messages.suspected', { upTo: number }),
   command('vhost.added', { name: shortstr }),
-  command('user.set', { name: shortstr, passwordHash: shortstr }),
+  command('vhost.described', {
+    name: shortstr,
+    description: shortstr,
+    tags: fc.array(shortstr),
+    defaultQueueType: shortstr,
+  }),
+  command('vhost.limited', { name: shortstr, limits: fieldTables }),
+  command('vhost.removed', { name: shortstr }),
+  command('user.set', {
+    name: shortstr,
+    passwordHash: shortstr,
+    algorithm: shortstr,
+    tags: fc.array(shortstr),
+    limits: fieldTables,
+  }),
+  command('user.removed', { name: shortstr }),
+  command('permission.set', {
+    ...permission,
+    configure: shortstr,
+    write: shortstr,
+    read: shortstr,
+  }),
+  command('permission.removed', permission),
+  command('topic-permission.set', {
+    ...permission,
+    exchange: shortstr,
+    write: shortstr,
+    read: shortstr,
+  }),
+  command('topic-permission.removed', { ...permission, exchange: shortstr }),
   command('exchange.declared', {
     ...named,
     type: shortstr,

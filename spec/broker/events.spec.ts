@@ -1,5 +1,6 @@
 /** What the event exchange tells, to whom, and when. */
 import t from 'tap'
+import { theBroker } from '../../src/broker/access/rights.js'
 import { internalUser } from '../../src/broker/events.js'
 import { fieldTable, lookup, textOf } from '../../src/wire/field-table.js'
 import { owner, type Taken, VhostBench } from '../support/vhosts.js'
@@ -128,7 +129,7 @@ t.test('what goes with something is told before it, as done by nobody', async t 
   vhost.bindings.unbind('y', { kind: 'exchange', name: 'x' }, '', [], asking)
   vhost.bindings.bind('y', { kind: 'exchange', name: 'x' }, '', [], asking)
   told(bench)
-  vhost.deleteExchange('x', false, 'bob')
+  vhost.deleteExchange('x', false, { ...theBroker, user: 'bob' })
   t.same(told(bench), [`binding.deleted y x ${internalUser}`, 'exchange.deleted x bob'])
 })
 

@@ -92,7 +92,14 @@ async function dataFolder(t: Test): Promise<string> {
   const definitions = await openLog(join(folder, 'definitions'))
   const commands: Command[] = [
     { command: 'vhost.added', name: '/' },
-    { command: 'user.set', name: 'guest', passwordHash: 'c2VjcmV0' },
+    {
+      command: 'user.set',
+      name: 'guest',
+      passwordHash: 'c2VjcmV0',
+      algorithm: 'rabbit_password_hashing_sha256',
+      tags: ['administrator'],
+      limits: [],
+    },
     queue('orders', 1),
     queue('invoices', 2),
     queue('gone', 3),
@@ -193,7 +200,13 @@ t.test('each record is a line, shortened unless it is wanted whole', async t => 
       .map(line => JSON.parse(line))
   const short = lines((await onFolder(folder, 'dump')).output)
   t.equal(short.length, 410)
-  t.match(short[1].command, { command: 'user.set', name: 'guest', passwordHash: '***' })
+  t.match(short[1].command, {
+    command: 'user.set',
+    name: 'guest',
+    passwordHash: '***',
+    tags: ['administrator'],
+    limits: {},
+  })
   t.match(short[2].command, { name: 'orders', arguments: { 'x-max-length': 10 } })
   t.match(short[6], {
     log: 'messages',

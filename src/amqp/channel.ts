@@ -3,6 +3,8 @@
  * handler. The methods of publishing and settling are read here in place; all others come
  * through the method table.
  */
+import type { Asker } from '../broker/access/rights.js'
+import { stripped } from '../broker/names.js'
 import type { Queue } from '../broker/queues/queue.js'
 import { replyPrefix } from '../broker/router.js'
 import type { Vhost } from '../broker/vhost.js'
@@ -49,6 +51,8 @@ export class Channel implements TurnParty {
   readonly connection: Connection
   readonly number: number
   readonly vhost: Vhost
+  /** What its user may do in the vhost. */
+  readonly rights: Asker
   readonly writer: FrameWriter
   readonly frameMax: number
   readonly maxMessageBytes: number
@@ -81,10 +85,11 @@ export class Channel implements TurnParty {
   #held: FrameParser | null = null
   #answered: () => void = () => {}
 
-  constructor(connection: Connection, number: number, vhost: Vhost) {
+  constructor(connection: Connection, number: number, vhost: Vhost, rights: Asker) {
     this.connection = connection
     this.number = number
     this.vhost = vhost
+    this.rights = rights
     this.writer = connection.writer
     this.frameMax = connection.frameMax
     this.maxMessageBytes = connection.settings.maxMessageBytes
@@ -183,9 +188,11 @@ export class Channel implements TurnParty {
     this.vhost.turn.add(Stage.deliver, this)
   }
 
-  /** The queue of this name; the empty name is the one last declared here. */
+  /** The queue of this name, to be read; the empty name is the one last declared here. */
   queue(name: string): Queue {
-    return this.vhost.queue(this.queueName(name), this.connection)
+    const called = this.queueName(name)
+    this.rights.check('read', 'queue', stripped(called))
+    return this.vhost.queue(called, this.connection)
   }
 
   queueName(name: string): string {

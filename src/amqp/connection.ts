@@ -6,6 +6,7 @@
 import type { Alarms } from '../broker/alarms.js'
 import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
+import type { Session } from '../broker/sessions.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
 import { Stage } from '../platform/turn.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
@@ -60,7 +61,7 @@ export interface ConnectionHost {
   expectsMore(): void
 }
 
-export class Connection implements SocketOwner, Congestion, HandshakeHost, Watched, Owner {
+export class Connection implements SocketOwner, Congestion, HandshakeHost, Watched, Owner, Session {
   readonly settings: ProtocolSettings
   readonly writer: FrameWriter
   congestedOutput = false
@@ -92,7 +93,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#intake = new Intake(socket, broker.world.turn, this.#takeUpHeld)
     this.#blocking = new Blocking(broker.alarms, broker.journal, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
-    this.#channels = new OpenChannels(this, this.#handshake)
+    this.#channels = new OpenChannels(this, this.#handshake, broker.access)
     this.#log = new ConnectionLog(broker.world.log, socket, this.#handshake)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
       this.#log.handshakeTimeout()
@@ -117,6 +118,19 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   /** What client and broker have told each other at the beginning. */
   get agreed(): Handshake {
     return this.#handshake
+  }
+
+  /** The user may publish in the name of others. */
+  get impersonates(): boolean {
+    return this.#handshake.impersonates
+  }
+
+  get vhostName(): string {
+    return this.#handshake.vhost?.name ?? ''
+  }
+
+  get channelCount(): number {
+    return this.#channels.size
   }
 
   get alarms(): Alarms {
@@ -375,6 +389,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     if (heartbeatSeconds > 0) this.#heartbeat = new Heartbeat(this, clock, turn, heartbeatSeconds)
     this.#log.opened()
     this.send(0, 'connection.open-ok', {})
+    this.#broker.access.sessions.add(this)
     this.#host.opened(this)
   }
 
@@ -447,6 +462,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   #teardown(ended: (() => void) | null = null): void {
     this.#heartbeat?.stop()
     this.#heartbeat = null
+    this.#broker.access.sessions.delete(this)
     this.#blocking.stop()
     this.#channels.close(() => {
       const { vhost } = this.#handshake

@@ -14,13 +14,13 @@ export const exchangeHandlers: Handlers = {
             internal: args.internal,
             arguments: args.arguments,
           },
-          channel.user,
+          channel.rights,
         )
     if (!args.nowait) channel.answer(definedAt, 'exchange.declare-ok', {})
   },
 
   'exchange.delete': (channel, { exchange, ifUnused, nowait }) => {
-    const goneAt = channel.vhost.deleteExchange(exchange, ifUnused, channel.user)
+    const goneAt = channel.vhost.deleteExchange(exchange, ifUnused, channel.rights)
     if (!nowait) channel.answer(goneAt, 'exchange.delete-ok', {})
   },
 
@@ -31,6 +31,7 @@ export const exchangeHandlers: Handlers = {
       args.routingKey,
       args.arguments,
       channel.connection,
+      channel.rights,
     )
     if (!args.nowait) channel.answer(definedAt, 'exchange.bind-ok', {})
   },
@@ -42,6 +43,7 @@ export const exchangeHandlers: Handlers = {
       args.routingKey,
       args.arguments,
       channel.connection,
+      channel.rights,
     )
     if (!args.nowait) channel.answer(goneAt, 'exchange.unbind-ok', {})
   },

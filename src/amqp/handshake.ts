@@ -3,7 +3,9 @@
  * and the refusals of each. Refused logins are answered only to clients that asked for it; the
  * others see the connection end after a while.
  */
-import type { Broker } from '../broker/broker.js'
+import { admitConnection } from '../broker/access/admission.js'
+import type { Asker } from '../broker/access/rights.js'
+import { type Broker, vhostNamed } from '../broker/broker.js'
 import type { Vhost } from '../broker/vhost.js'
 import { encodeMethodFrame } from '../wire/codec.js'
 import {
@@ -67,7 +69,11 @@ export interface HandshakeHost {
 export class Handshake {
   state: HandshakeState = 'starting'
   user = ''
+  /** The user may publish in the name of others: as it was tagged when it logged in. */
+  impersonates = false
   vhost: Vhost | null = null
+  /** What the user may do in the vhost. */
+  rights: Asker | null = null
   /** The name that the client gave the connection, or an empty one. */
   connectionName = ''
   mechanism = ''
@@ -133,6 +139,7 @@ export class Handshake {
     this.user = user
     this.mechanism = mechanism
     if (this.#broker.events.heard) this.clientProperties = args.clientProperties
+    this.impersonates = this.#broker.users.get(user)?.tags.includes('impersonator') ?? false
     // Kept as long as the connection, which its table, of any size, is not.
     const name = lookup(args.clientProperties, 'connection_name')
     if (name?.type === 'S') this.connectionName = name.value.toString('utf8', 0, nameBytesMax)
@@ -157,9 +164,9 @@ export class Handshake {
         'NOT_ALLOWED',
         `connection refused: node connection limit (${this.#settings.maxConnections}) is reached`,
       )
-    const vhost = this.#broker.vhost(name)
-    if (vhost === undefined) throw new AmqpError('NOT_ALLOWED', `vhost ${name} not found`)
-    this.vhost = vhost
+    const { access } = this.#broker
+    this.vhost = admitConnection(access, this.user, vhostNamed(name))
+    this.rights = access.rights(this.user, this.vhost.name)
     this.state = 'running'
   }
 }

@@ -1,4 +1,7 @@
 /** The channels of a connection: opened by their first frame, found for every further one, ended with it. */
+import type { Access } from '../broker/access/access.js'
+import { admitChannel } from '../broker/access/admission.js'
+import type { Asker } from '../broker/access/rights.js'
 import type { Vhost } from '../broker/vhost.js'
 import { firstToLast } from '../structures/rotation.js'
 import { decodeMethod } from '../wire/codec.js'
@@ -14,11 +17,13 @@ const methodOpen = 0x0014000a
 export class OpenChannels {
   readonly #connection: Connection
   readonly #handshake: Handshake
+  readonly #access: Access
   readonly #channels = new Map<number, Channel>()
   /** The channel of the last frame: mostly that of the next one. */
   #last: Channel | null = null
 
-  constructor(connection: Connection, handshake: Handshake) {
+  constructor(connection: Connection, handshake: Handshake, access: Access) {
+    this.#access = access
     this.#connection = connection
     this.#handshake = handshake
   }
@@ -77,14 +82,15 @@ export class OpenChannels {
     if (frame.type !== Frame.method) throw notAMethod()
     if (id !== methodOpen) throw new AmqpError('CHANNEL_ERROR', "expected 'channel.open'", id)
     const method = decodeMethod(frame.bytes, frame.start, frame.end)
-    const { channelMax, vhost } = this.#handshake
+    const { channelMax, rights, user, vhost } = this.#handshake
     if (this.#channels.size >= channelMax)
       throw new AmqpError(
         'NOT_ALLOWED',
         `number of channels opened (${this.#channels.size}) has reached the negotiated channel_max (${channelMax})`,
       )
+    admitChannel(this.#access, user)
     if (method.name !== 'channel.open') return
-    const channel = new Channel(this.#connection, frame.channel, vhost as Vhost)
+    const channel = new Channel(this.#connection, frame.channel, vhost as Vhost, rights as Asker)
     this.#channels.set(frame.channel, channel)
     channel.send('channel.open-ok', {})
     channelCreated(channel)

@@ -4,6 +4,7 @@
  * where it stands; only one that comes in pieces is put together first.
  */
 import type { Arrival } from '../broker/arrival.js'
+import type { Exchange } from '../broker/exchanges/exchange.js'
 import { exchangeIn, replyQueue } from '../broker/names.js'
 import { longestTtlMs } from '../broker/queues/arguments.js'
 import type { Route } from '../broker/router.js'
@@ -59,6 +60,9 @@ export class Publisher {
   readonly #content: Content
   #mandatory = false
   #route: Route | null = null
+  /** The exchange that the user may write to in this generation of routes. */
+  #writable: Exchange | null = null
+  #generation = -1
 
   constructor(channel: Channel, vhost: Vhost) {
     this.#channel = channel
@@ -161,13 +165,9 @@ export class Publisher {
     const arrival = this.#arrival
     const { message } = arrival
     const last = this.#route
-    const route = this.#vhost.router.route(message, last)
+    const route = this.#routeOf(message, last)
     if (route !== last) {
-      if (route.exchange.internal)
-        throw new AmqpError(
-          'ACCESS_REFUSED',
-          `cannot publish to internal ${exchangeIn(this.#vhost.name, route.exchange.name)}`,
-        )
+      this.#check(route)
       this.#route = route
     }
     const properties = message.propertiesStart
@@ -180,7 +180,7 @@ export class Publisher {
       const mode = message.bytes[properties + 2]
       arrival.begin(mode === persistentMode ? Mark.persistent : 0, -1, ownsBytes)
     } else {
-      further = this.#lookAtProperties(ownsBytes)
+      further = this.#lookAtProperties(ownsBytes, route.exchange)
     }
     const { transaction } = this.#channel
     if (transaction === null)
@@ -203,8 +203,39 @@ export class Publisher {
     return !refused
   }
 
+  /** The route of a message. Who may not write to an exchange is not told that there is none. */
+  #routeOf(message: Message, last: Route | null): Route {
+    try {
+      return this.#vhost.router.route(message, last)
+    } catch (error) {
+      if (error instanceof AmqpError && error.reply === 'NOT_FOUND')
+        this.#channel.rights.check('write', 'exchange', message.exchange)
+      throw error
+    }
+  }
+
+  /**
+   * Checks whether the user may publish by a route. It need not be asked again as long as the
+   * route is the same, and about its exchange not before the next generation of routes: permissions
+   * that change make all routes stale.
+   */
+  #check({ exchange, key, generation }: Route): void {
+    const { rights } = this.#channel
+    if (exchange !== this.#writable || generation !== this.#generation) {
+      rights.check('write', 'exchange', exchange.name)
+      if (exchange.internal)
+        throw new AmqpError(
+          'ACCESS_REFUSED',
+          `cannot publish to internal ${exchangeIn(this.#vhost.name, exchange.name)}`,
+        )
+      this.#writable = exchange
+      this.#generation = generation
+    }
+    if (exchange.type === 'topic') rights.checkTopic('write', exchange, key)
+  }
+
   /** Checks the properties, begins the arrival, and returns further routing keys (CC, BCC). */
-  #lookAtProperties(ownsBytes: boolean): readonly string[] | null {
+  #lookAtProperties(ownsBytes: boolean, exchange: Exchange): readonly string[] | null {
     const arrival = this.#arrival
     const { bytes, propertiesStart: start, propertiesEnd: end } = arrival.message
     checkProperties(bytes, start, end)
@@ -221,12 +252,13 @@ export class Publisher {
     ) {
       const keys = senderSelectedKeys(decodeProperties(bytes, start, end).headers ?? [])
       if (keys.length > 0) further = keys
+      for (const key of keys) this.#channel.rights.checkTopic('write', exchange, key)
     }
     if (this.#replaceReplyTo(arrival.message)) own = true
     const userId = userIdAt(bytes, start)
     if (userId >= 0) {
       const claimed = textAt(bytes, userId)
-      if (claimed !== this.#channel.user)
+      if (claimed !== this.#channel.user && !this.#channel.connection.impersonates)
         throw new AmqpError(
           'PRECONDITION_FAILED',
           `user_id property set to '${claimed}' but authenticated user was '${this.#channel.user}'`,

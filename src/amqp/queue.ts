@@ -33,6 +33,7 @@ export const queueHandlers: Handlers = {
       key,
       args.arguments,
       channel.connection,
+      channel.rights,
     )
     if (!args.nowait) channel.answer(definedAt, 'queue.bind-ok', {})
   },
@@ -45,6 +46,7 @@ export const queueHandlers: Handlers = {
       key,
       args.arguments,
       channel.connection,
+      channel.rights,
     )
     channel.answer(goneAt, 'queue.unbind-ok', {})
   },
@@ -56,29 +58,31 @@ export const queueHandlers: Handlers = {
 
   'queue.delete': (channel, { queue, ifUnused, ifEmpty, nowait }) => {
     const name = channel.queueName(queue)
-    const { vhost, connection } = channel
+    const { vhost, connection, rights } = channel
     // The answer goes out before the cancellations of this channel's own consumers.
-    vhost.deleteQueue(name, connection, { ifUnused, ifEmpty }, (messageCount, goneAt) => {
+    const deleted = (messageCount: number, goneAt: number) => {
       if (!nowait) channel.answer(goneAt, 'queue.delete-ok', { messageCount })
-    })
+    }
+    vhost.deleteQueue(name, connection, { ifUnused, ifEmpty }, deleted, rights)
   },
 }
 
 function declared(channel: Channel, args: Arguments<'queue.declare'>): Queue {
-  const { vhost, connection } = channel
+  const { vhost, connection, rights } = channel
   if (args.passive) {
     const queue = vhost.queue(args.queue, connection)
     queue.used()
     return queue
   }
-  return vhost.declareQueue({
+  const request = {
     name: args.queue,
     durable: args.durable,
     exclusive: args.exclusive,
     autoDelete: args.autoDelete,
     arguments: args.arguments,
     owner: connection,
-  })
+  }
+  return vhost.declareQueue(request, rights)
 }
 
 /** With neither queue nor routing key, the name of the last declared queue stands for both. */

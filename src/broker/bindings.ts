@@ -1,6 +1,7 @@
 /** The bindings of a vhost as clients ask for them: made, found again, and taken away. */
 import type { FieldTable } from '../wire/field-table.js'
 import { AmqpError } from '../wire/replies.js'
+import { type Asker, theBroker } from './access/rights.js'
 import { bindingIdentity } from './binding.js'
 import { bindingFields, isDurable } from './description.js'
 import type { Exchange } from './exchanges/exchange.js'
@@ -34,11 +35,10 @@ export class Bindings {
     key: string,
     table: FieldTable,
     connection: Owner,
+    asker: Asker = theBroker,
   ): number {
     const { definitions, name: vhost } = this.#vhost
-    const from = stripped(source)
-    refuseDefault(from)
-    refusePseudoQueue(destination)
+    const from = this.#checked(source, destination, key, asker)
     const to = this.#destination(destination, connection)
     const exchange = this.#vhost.exchange(from)
     const identity = bindingIdentity(key, table)
@@ -65,12 +65,10 @@ export class Bindings {
     key: string,
     table: FieldTable,
     connection: Owner,
+    asker: Asker = theBroker,
   ): number {
     const { definitions, name: vhost } = this.#vhost
-    const from = stripped(source)
-    refuseDefault(from)
-    refusePseudoQueue(destination)
-    if (destination.kind === 'exchange') refuseDefault(stripped(destination.name))
+    const from = this.#checked(source, destination, key, asker)
     const name = stripped(destination.name)
     const binding = this.#topology.binding(from, destination.kind, name, key, table)
     if (binding === undefined) return definitions.last
@@ -85,11 +83,23 @@ export class Bindings {
     return definitions.since(before)
   }
 
-  #destination(destination: Destination, connection: Owner): Queue | Exchange {
-    if (destination.kind === 'queue') return this.#vhost.queue(destination.name, connection)
-    const name = stripped(destination.name)
-    refuseDefault(name)
-    return this.#vhost.exchange(name)
+  /** What is asked before anything is looked up, in RabbitMQ's order; returns the name of the source. */
+  #checked(source: string, destination: Destination, key: string, asker: Asker): string {
+    const from = stripped(source)
+    const to = stripped(destination.name)
+    asker.check('write', destination.kind, to)
+    if (destination.kind === 'exchange') refuseDefault(to)
+    refuseDefault(from)
+    refusePseudoQueue(destination)
+    asker.check('read', 'exchange', from)
+    const exchange = this.#vhost.exchanges.get(from)
+    if (exchange !== undefined) asker.checkTopic('read', exchange, key)
+    return from
+  }
+
+  #destination({ kind, name }: Destination, connection: Owner): Queue | Exchange {
+    if (kind === 'queue') return this.#vhost.queue(name, connection)
+    return this.#vhost.exchange(stripped(name))
   }
 }
 

@@ -9,6 +9,9 @@ import { FileLog } from '../store/file-log.js'
 import { MessageTable } from '../store/message-table.js'
 import { Paging } from '../store/paging.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
+import { Access } from './access/access.js'
+import type { PermissionPatterns } from './access/permissions.js'
+import { Users } from './access/users.js'
 import { Alarms } from './alarms.js'
 import type { Command } from './command.js'
 import { Deadlines } from './deadlines.js'
@@ -18,8 +21,18 @@ import { Journal } from './journal.js'
 import type { Queue } from './queues/queue.js'
 import { ReadyPages } from './queues/ready.js'
 import { Replay } from './replay.js'
-import { type UserSettings, Users } from './users.js'
 import { type Shared, Vhost } from './vhost.js'
+
+/** A user of a first start, which may do everything in its vhosts unless told otherwise. */
+export interface UserSettings {
+  readonly name: string
+  readonly password: string
+  /** An administrator unless told otherwise. */
+  readonly tags?: readonly string[]
+  readonly permissions?: PermissionPatterns
+}
+
+const everything: PermissionPatterns = { configure: '.*', write: '.*', read: '.*' }
 
 /** Vhosts and users are those of a first start. */
 export interface BrokerSettings {
@@ -57,13 +70,11 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly paging: Paging
   readonly pages = new ReadyPages()
   readonly alarms = new Alarms()
-  readonly users: Users
+  readonly access: Access
   readonly deadlines: Deadlines
   readonly definitions: Definitions
   readonly events: Events
   readonly #settings: BrokerSettings
-  readonly #shared: Shared
-  readonly #vhosts = new Map<string, Vhost>()
   readonly journal: Journal
   #cancelCompaction: () => void
   /** Messages up to this number may have been delivered in a life that ended uncleanly. */
@@ -73,7 +84,6 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.world = world
     this.storage = storage
     this.#settings = settings
-    this.users = new Users(settings.loopbackUsers, world.random)
     this.definitions = new Definitions(this, world)
     this.events = new Events(world.clock, settings.nodeName ?? 'leveret@localhost')
     this.deadlines = new Deadlines(world.clock, error =>
@@ -85,14 +95,24 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.journal = new Journal(this.messages, turn)
     const { messages, paging, journal, pages, deadlines, definitions, events } = this
     const kept = { messages, paging, journal, pages, definitions, events }
-    this.#shared = { ...kept, turn, clock, random, deadlines }
+    const shared: Shared = { ...kept, turn, clock, random, deadlines }
+    const users = new Users(settings.loopbackUsers, random)
+    this.access = new Access(users, definitions, name => {
+      const vhost = new Vhost(name, shared)
+      if (name === settings.vhosts[0]) events.attach(vhost)
+      return vhost
+    })
     if (storage === null) this.#begin()
     this.#cancelCompaction = world.clock.after(compactionMs, this.#lookAtMemory)
   }
 
+  get users(): Users {
+    return this.access.users
+  }
+
   /** A vhost by name; the empty name means `/`. */
   vhost(name: string): Vhost | undefined {
-    return this.#vhosts.get(name === '' ? '/' : name)
+    return this.access.vhosts.get(vhostNamed(name))
   }
 
   /** Bytes outside of the heap in which something stands: messages, queues, what comes in and goes out. */
@@ -107,8 +127,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     if (this.storage === null) return
     const { files, folder } = this.storage
     await this.definitions.open({ files, folder: join(folder, 'definitions'), pool: this.chunks })
-    // There is always a vhost, but for the first start.
-    if (this.#vhosts.size === 0) this.definitions.together(() => this.#begin())
+    const { users, vhosts } = this.access
+    if (users.all.size === 0 && vhosts.size === 0) this.definitions.together(() => this.#begin())
     await this.#openJournal(this.storage, progress)
     await this.paging.openScratch(files, join(folder, 'scratch'))
   }
@@ -130,18 +150,14 @@ export class Broker implements TurnParty, DefinitionsHost {
   }
 
   restore(command: Command): void {
-    if (command.command === 'snapshot.begun') this.#clear()
+    if (command.command === 'snapshot.begun') this.access.clear()
     else if (command.command === 'messages.suspected') this.#suspectUpTo = command.upTo
-    else if (command.command === 'vhost.added') this.#addVhost(command.name)
-    else if (command.command === 'user.set') this.users.set(command.name, command.passwordHash)
-    else if ('vhost' in command) this.#vhosts.get(command.vhost)?.restore(command)
+    else this.access.restore(command)
   }
 
   *commands(): Iterable<Command> {
     if (this.#suspectUpTo > 0) yield { command: 'messages.suspected', upTo: this.#suspectUpTo }
-    for (const [name, passwordHash] of this.users.all())
-      yield { command: 'user.set', name, passwordHash }
-    for (const vhost of this.#vhosts.values()) yield* vhost.commands()
+    yield* this.access.commands()
   }
 
   logFailing(failing: boolean): void {
@@ -156,7 +172,7 @@ export class Broker implements TurnParty, DefinitionsHost {
 
   /** Durable queues of all vhosts. */
   *#durableQueues(): Iterable<Queue> {
-    for (const { queues } of this.#vhosts.values())
+    for (const { queues } of this.access.vhosts.values())
       for (const queue of queues.values()) if (queue.number > 0) yield queue
   }
 
@@ -226,30 +242,15 @@ export class Broker implements TurnParty, DefinitionsHost {
   /** Sets up what a broker begins with. */
   #begin(): void {
     const { vhosts, users } = this.#settings
-    for (const name of vhosts) {
-      this.#addVhost(name)
-      this.definitions.append({ command: 'vhost.added', name })
-    }
-    for (const { name, password } of users) {
-      const passwordHash = this.users.hashOf(password)
-      this.users.set(name, passwordHash)
-      this.definitions.append({ command: 'user.set', name, passwordHash })
+    for (const name of vhosts) this.access.addVhost(name)
+    for (const { name, password, tags = ['administrator'], permissions = everything } of users) {
+      this.access.setUser(name, { password }, tags)
+      for (const vhost of vhosts) this.access.setPermission(name, vhost, permissions)
     }
   }
+}
 
-  #addVhost(name: string): void {
-    if (this.#vhosts.has(name)) return
-    const vhost = new Vhost(name, this.#shared)
-    this.#vhosts.set(name, vhost)
-    if (name === this.#settings.vhosts[0]) this.events.attach(vhost)
-  }
-
-  #clear(): void {
-    for (const vhost of this.#vhosts.values()) {
-      this.events.detach(vhost)
-      vhost.end()
-    }
-    this.#vhosts.clear()
-    this.users.clear()
-  }
+/** The name of the vhost that a client means: the empty name is `/`. */
+export function vhostNamed(name: string): string {
+  return name === '' ? '/' : name
 }

@@ -6,11 +6,12 @@
  *
  *     queue.declared    vhost S | name S | number I or l | autoDelete t | arguments x
  *
- * Arguments are a table in a byte array: a client's may be nested as deep as a table can be.
+ * Lists of texts are arrays. Arguments are a table in a byte array: a client's may be nested as deep as a table can be.
  */
 import {
   checkTable,
   decodeTable,
+  type FieldArray,
   type FieldTable,
   type FieldValue,
   fieldValue,
@@ -20,10 +21,11 @@ import {
   writeTable,
 } from '../wire/field-table.js'
 
-type FieldType = 'text' | 'number' | 'flag' | 'table'
+type FieldType = 'text' | 'texts' | 'number' | 'flag' | 'table'
 
 interface ValueOf {
   readonly text: string
+  readonly texts: readonly string[]
   readonly number: number
   readonly flag: boolean
   readonly table: FieldTable
@@ -48,8 +50,42 @@ const commands = {
   /** After an unclean stop: the messages up to this number may have been delivered before. */
   'messages.suspected': { upTo: 'number' },
   'vhost.added': { name: 'text' },
-  /** Sets a user up, or its password anew: base64 of a salt of 4 bytes and SHA-256(salt, password). */
-  'user.set': { name: 'text', passwordHash: 'text' },
+  'vhost.described': {
+    name: 'text',
+    description: 'text',
+    tags: 'texts',
+    defaultQueueType: 'text',
+  },
+  /** Limits are numbers by name: those that are not there are none. */
+  'vhost.limited': { name: 'text', limits: 'table' },
+  /** All that is in it goes with it, and the permissions for it. */
+  'vhost.removed': { name: 'text' },
+  /** Sets a user up, or anew: with base64 of a salt of 4 bytes and the hash of salt and password. */
+  'user.set': {
+    name: 'text',
+    passwordHash: 'text',
+    algorithm: 'text',
+    tags: 'texts',
+    limits: 'table',
+  },
+  /** Its permissions go with it. */
+  'user.removed': { name: 'text' },
+  'permission.set': {
+    user: 'text',
+    vhost: 'text',
+    configure: 'text',
+    write: 'text',
+    read: 'text',
+  },
+  'permission.removed': { user: 'text', vhost: 'text' },
+  'topic-permission.set': {
+    user: 'text',
+    vhost: 'text',
+    exchange: 'text',
+    write: 'text',
+    read: 'text',
+  },
+  'topic-permission.removed': { user: 'text', vhost: 'text', exchange: 'text' },
   'exchange.declared': {
     vhost: 'text',
     name: 'text',
@@ -87,11 +123,16 @@ export type Command = { [N in CommandName]: CommandOf<N> }[CommandName]
 /** The same as a map: what is read may name anything that every object has. */
 const known = new Map<string, Readonly<Record<string, FieldType>>>(Object.entries(commands))
 
+/** Whether a field of a command holds a table. */
+export function isTable({ command }: Command, field: string): boolean {
+  return known.get(command)?.[field] === 'table'
+}
+
 /** The bytes of a command. */
 export function encodeCommand(command: Command): Buffer {
   const fields: FieldTable = Object.entries(command).map(([key, value]) => ({
     key,
-    value: fieldValue(typeof value === 'object' ? encodeTable(value) : value),
+    value: fieldValue(isTable(command, key) ? encodeTable(value) : value),
   }))
   return encodeTable(fields)
 }
@@ -118,7 +159,13 @@ function plain(type: FieldType, value: FieldValue | undefined): ValueOf[FieldTyp
   if (type === 'text') return textOf(value)
   if (type === 'flag') return value?.type === 't' ? value.value : undefined
   if (type === 'number') return typeof value?.value === 'number' ? value.value : undefined
+  if (type === 'texts') return value?.type === 'A' ? textsIn(value.value) : undefined
   return value?.type === 'x' ? readTable(value.value, 0, value.value.length) : undefined
+}
+
+function textsIn(items: FieldArray): readonly string[] | undefined {
+  const texts = items.map(textOf)
+  return texts.every(text => text !== undefined) ? texts : undefined
 }
 
 function encodeTable(table: FieldTable): Buffer {

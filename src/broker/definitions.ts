@@ -78,6 +78,8 @@ export class Definitions implements LogOwner, TurnParty {
   #bytesMax = appendedMin
   /** Nothing becomes durable at the moment. */
   failing = false
+  /** What is appended at the moment is to be there as a whole or not at all. */
+  #together = false
   /** Why the log cannot be read. */
   #unread: Error | null = null
 
@@ -127,7 +129,8 @@ export class Definitions implements LogOwner, TurnParty {
   append(command: Command): number {
     if (this.#log === null) return 0
     this.last = this.#write(this.#log, command)
-    if (this.#bytes > this.#bytesMax && this.#snapshot === null) this.#beginSnapshot(this.#log)
+    const due = this.#bytes > this.#bytesMax && this.#snapshot === null
+    if (due && !this.#together) this.#beginSnapshot(this.#log)
     return this.last
   }
 
@@ -138,9 +141,19 @@ export class Definitions implements LogOwner, TurnParty {
 
   /** Appends what `act` appends so that after a crash all of it is there or nothing. */
   together(act: () => void): void {
-    this.#log?.beginTransaction()
-    act()
-    this.#log?.endTransaction()
+    // A snapshot is one transaction already.
+    if (this.#log === null || this.#together || this.#snapshot !== null) {
+      act()
+      return
+    }
+    this.#together = true
+    this.#log.beginTransaction()
+    try {
+      act()
+    } finally {
+      this.#together = false
+      this.#log.endTransaction()
+    }
   }
 
   /** Calls `defined` once the command of this number is durable; at once if it is. */

@@ -1,13 +1,25 @@
 /** What there is, as the commands that define it. Exclusive and transient objects have none. */
+import { fieldTable } from '../wire/field-table.js'
 import type { Binding } from './binding.js'
 import type { Command, CommandOf } from './command.js'
 import { Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
 import type { Topology } from './topology.js'
+import type { Vhost } from './vhost.js'
+
+type DescribedVhost = Pick<Vhost, 'name' | 'metadata' | 'limits'>
 
 /** Commands that make a vhost with all that is durable in it. */
-export function* vhostCommands(vhost: string, topology: Topology): Iterable<Command> {
+export function* vhostCommands(
+  { name: vhost, metadata, limits }: DescribedVhost,
+  topology: Topology,
+): Iterable<Command> {
   yield { command: 'vhost.added', name: vhost }
+  const { description, tags, defaultQueueType } = metadata
+  if (description !== '' || tags.length > 0 || defaultQueueType !== '')
+    yield { command: 'vhost.described', name: vhost, ...metadata }
+  if (Object.keys(limits).length > 0)
+    yield { command: 'vhost.limited', name: vhost, limits: fieldTable(limits) }
   for (const exchange of topology.exchanges.values())
     if (isLogged(exchange)) yield exchangeDeclared(vhost, exchange)
   for (const queue of topology.queues.values()) if (queue.durable) yield queueDeclared(vhost, queue)

@@ -55,7 +55,7 @@ export class Router {
     this.#queues = queues
   }
 
-  /** Forgets all routes: an exchange, a queue or a binding has come or gone. */
+  /** Forgets all routes: an exchange, a queue or a binding has come or gone, or permissions have changed. */
   changed(): void {
     this.#generation++
     this.#forget()

@@ -1,6 +1,7 @@
 /**
  * A vhost: its exchanges, queues and bindings, and the way of a message from the one to the
- * others. Refusals are AmqpErrors with RabbitMQ's texts; who may do what is asked elsewhere.
+ * others. Refusals are AmqpErrors with RabbitMQ's texts. Who asks for something is asked at the
+ * point where RabbitMQ does, so that of two reasons to refuse it is the same one.
  */
 
 import type { Clock } from '../platform/clock.js'
@@ -8,9 +9,11 @@ import type { Random } from '../platform/random.js'
 import type { Turn } from '../platform/turn.js'
 import { Mark, type MessageTable } from '../store/message-table.js'
 import type { Paging } from '../store/paging.js'
-import { type FieldTable, lookup, typeNames } from '../wire/field-table.js'
+import { type FieldTable, fieldValue, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
+import { type Limits, limitOf } from './access/limits.js'
+import { type Asker, theBroker } from './access/rights.js'
 import { Arrival } from './arrival.js'
 import { Bindings } from './bindings.js'
 import type { Command } from './command.js'
@@ -54,6 +57,17 @@ export interface Shared {
   readonly events: Events
 }
 
+/** What operators say of a vhost. */
+export interface VhostMetadata {
+  readonly description: string
+  readonly tags: readonly string[]
+  /** The type of durable queues whose declaration names none; empty: classic. */
+  readonly defaultQueueType: string
+}
+
+const noMetadata: VhostMetadata = { description: '', tags: [], defaultQueueType: '' }
+const noLimits: Limits = {}
+
 /** What became of a message: bits. */
 export const Outcome = { unroutable: 0, routed: 1, refused: 2 } as const
 
@@ -77,6 +91,8 @@ export class Vhost implements QueueHost {
   readonly replies = new Map<string, ReplyTarget>()
   readonly router: Router
   readonly bindings: Bindings
+  metadata = noMetadata
+  limits = noLimits
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
   readonly messages: MessageTable
@@ -196,10 +212,11 @@ export class Vhost implements QueueHost {
   }
 
   /** Declares an exchange, or finds that it exists as it is wanted. */
-  declareExchange(request: ExchangeRequest, user?: string): Exchange {
+  declareExchange(request: ExchangeRequest, asker: Asker = theBroker): Exchange {
     checkExchangeType(request.type)
     const name = stripped(request.name)
     refuseDefault(name)
+    asker.check('configure', 'exchange', name)
     const existing = this.exchanges.get(name)
     if (existing !== undefined) {
       compareExchange(exchangeIn(this.name, name), existing, request)
@@ -216,10 +233,14 @@ export class Vhost implements QueueHost {
         'PRECONDITION_FAILED',
         `invalid type '${typeNames[alternate.type]}' for arg 'alternate-exchange' in ${exchangeIn(this.name, name)}`,
       )
+    if (alternate !== undefined) {
+      asker.check('read', 'exchange', name)
+      asker.check('write', 'exchange', alternate.value.toString())
+    }
     const exchange = this.#topology.addExchange({ ...request, name })
     if (isLogged(exchange))
       exchange.definedAt = this.definitions.append(exchangeDeclared(this.name, exchange))
-    this.topologyEvents.exchangeCreated(exchange, user)
+    this.topologyEvents.exchangeCreated(exchange, asker.user)
     return exchange
   }
 
@@ -236,7 +257,7 @@ export class Vhost implements QueueHost {
    * Deletes an exchange with its bindings; one that does not exist is fine. Returns the log number
    * at which it is gone for good.
    */
-  deleteExchange(requested: string, ifUnused: boolean, user?: string): number {
+  deleteExchange(requested: string, ifUnused: boolean, asker: Asker = theBroker): number {
     const name = stripped(requested)
     refuseDefault(name)
     if (name.startsWith('amq.'))
@@ -244,12 +265,13 @@ export class Vhost implements QueueHost {
         'ACCESS_REFUSED',
         `deletion of system ${exchangeIn(this.name, name)} not allowed`,
       )
+    asker.check('configure', 'exchange', name)
     const exchange = this.exchanges.get(name)
     if (exchange === undefined) return this.definitions.last
     if (ifUnused && exchange.bindings.size > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${exchangeIn(this.name, name)} in use`)
     const before = this.definitions.last
-    this.removeExchanges([exchange], user)
+    this.removeExchanges([exchange], asker.user)
     return this.definitions.since(before)
   }
 
@@ -264,17 +286,30 @@ export class Vhost implements QueueHost {
   }
 
   /** Declares a queue, or finds that it exists as it is wanted. An empty name is replaced by a new one. */
-  declareQueue(request: QueueRequest): Queue {
+  declareQueue(asked: QueueRequest, asker: Asker = theBroker): Queue {
+    const request = this.#withDefaultType(asked)
     const name = stripped(request.name)
     if (name.startsWith('amq.'))
       throw new AmqpError('ACCESS_REFUSED', `queue name '${name}' contains reserved prefix 'amq.*'`)
+    const chosen = name === '' ? this.generatedName('amq.gen-') : name
+    asker.check('configure', 'queue', chosen)
     const existing = this.queues.get(name)
     if (existing !== undefined) {
       this.#compareQueue(existing, request)
       existing.used()
       return existing
     }
-    const chosen = name === '' ? this.generatedName('amq.gen-') : name
+    const limit = limitOf(this.limits, 'max-queues')
+    if (this.queues.size >= limit)
+      throw new AmqpError(
+        'PRECONDITION_FAILED',
+        `cannot declare queue '${chosen}': queue limit in vhost '${this.name}' (${limit}) is reached`,
+      )
+    const deadLetterExchange = lookup(request.arguments, 'x-dead-letter-exchange')
+    if (deadLetterExchange?.type === 'S') {
+      asker.check('read', 'queue', chosen)
+      asker.check('write', 'exchange', deadLetterExchange.value.toString())
+    }
     checkArguments(request.arguments, queueIn(this.name, chosen))
     const settings = settingsOf(request.arguments, null)
     // An exclusive queue ends with its connection, so there is nothing to survive a restart.
@@ -308,7 +343,9 @@ export class Vhost implements QueueHost {
     connection: Owner,
     conditions: { readonly ifUnused: boolean; readonly ifEmpty: boolean },
     deleted: (messageCount: number, goneAt: number) => void,
+    asker: Asker = theBroker,
   ): void {
+    asker.check('configure', 'queue', stripped(name))
     if (!this.queues.has(stripped(name))) {
       deleted(0, this.definitions.last)
       return
@@ -350,7 +387,7 @@ export class Vhost implements QueueHost {
 
   /** Commands that make all of it that is durable. */
   commands(): Iterable<Command> {
-    return vhostCommands(this.name, this.#topology)
+    return vhostCommands(this, this.#topology)
   }
 
   /** Does again what a command of the log says; what is done or cannot be done is passed over. */
@@ -362,9 +399,17 @@ export class Vhost implements QueueHost {
     )
   }
 
-  /** Ends what is here without a word to the log. */
+  /** Ends and forgets what is here without a word to the log. */
   end(): void {
-    for (const queue of this.queues.values()) queue.end()
+    this.events.detach(this)
+    for (const exchange of this.exchanges.values()) this.#topology.removeExchange(exchange, [])
+    for (const queue of this.queues.values()) {
+      queue.owner?.disowns(queue)
+      this.#topology.removeQueue(queue, [])
+      queue.end()
+    }
+    this.metadata = noMetadata
+    this.limits = noLimits
   }
 
   // ---
@@ -386,6 +431,19 @@ export class Vhost implements QueueHost {
       'RESOURCE_LOCKED',
       `cannot obtain exclusive access to locked ${queueIn(this.name, name)}. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
     )
+  }
+
+  /**
+   * A declaration with the vhost's default type in it, if it names none and may have it: other
+   * types than classic are not for queues that end with somebody (rule of rabbit_amqqueue).
+   */
+  #withDefaultType(request: QueueRequest): QueueRequest {
+    const { defaultQueueType: type } = this.metadata
+    if (type === '' || type === 'classic' || !request.durable) return request
+    if (request.exclusive || request.autoDelete) return request
+    if (lookup(request.arguments, 'x-queue-type') !== undefined) return request
+    const field = { key: 'x-queue-type', value: fieldValue(type) }
+    return { ...request, arguments: [...request.arguments, field] }
   }
 
   #compareQueue(existing: Queue, request: QueueRequest): void {

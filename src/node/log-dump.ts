@@ -1,6 +1,6 @@
 /** The records of the logs as plain values, for people and their programs. */
 import { isUtf8 } from 'node:buffer'
-import type { Command } from '../broker/command.js'
+import { type Command, isTable } from '../broker/command.js'
 import type { LogReplay } from '../store/log.js'
 import { Mark } from '../store/message-table.js'
 import {
@@ -144,7 +144,7 @@ function plainCommand(command: Command): Plain {
   const fields = Object.entries(command).map(([key, value]): [string, Plain] => {
     // A hash is good enough to guess passwords from.
     if (key === 'passwordHash') return [key, '***']
-    return [key, typeof value === 'object' ? plainTable(value) : (value as Plain)]
+    return [key, isTable(command, key) ? plainTable(value) : (value as Plain)]
   })
   return Object.fromEntries(fields)
 }
