@@ -81,6 +81,15 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
     arguments: fieldTables,
   }),
   command('queue.deleted', { ...named, number }),
+  command('policy.set', {
+    ...named,
+    kind: fc.constantFrom('policy', 'operator_policy'),
+    pattern: shortstr,
+    applyTo: shortstr,
+    priority: fc.integer(),
+    definition: shortstr,
+  }),
+  command('policy.removed', { ...named, kind: shortstr }),
   command('bound', binding),
   command('unbound', binding),
 )
@@ -126,7 +135,7 @@ t.test('fields that nobody knows are passed over', async t => {
 })
 
 t.test('a command that nobody knows is refused by its name', async t => {
-  for (const command of ['policy.set', 'constructor', 'toString'])
+  for (const command of ['shovel.set', 'constructor', 'toString'])
     t.throws(() => decoded(encoded(fieldTable({ command }))), {
       message: `a definition has a command that this version does not know: '${command}'`,
     })

@@ -316,8 +316,8 @@ t.test('a queue that nobody uses after a restart expires, for good', async t => 
 t.test('a log with a command of a later version is refused, and left as it is', async t => {
   const disk = new SimulatedDisk(1)
   const first = await next(disk)
-  first.broker.definitions.append({ command: 'policy.set' } as unknown as Command)
+  first.broker.definitions.append({ command: 'shovel.set' } as unknown as Command)
   await first.stop()
-  await t.rejects(next(disk), /does not know: 'policy.set'/)
-  await t.rejects(next(disk), /does not know: 'policy.set'/)
+  await t.rejects(next(disk), /does not know: 'shovel.set'/)
+  await t.rejects(next(disk), /does not know: 'shovel.set'/)
 })

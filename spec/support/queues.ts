@@ -2,11 +2,11 @@
 import { Arrival } from '../../src/broker/arrival.js'
 import { Deadlines } from '../../src/broker/deadlines.js'
 import { Journal } from '../../src/broker/journal.js'
+import { Ruling } from '../../src/broker/policies/ruling.js'
 import { Consumer } from '../../src/broker/queues/consumer.js'
 import type { DeathReason, QueueHost } from '../../src/broker/queues/host.js'
 import { Got, Queue } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
-import { settingsOf } from '../../src/broker/queues/settings.js'
 import { largeBytes, MessageTable } from '../../src/store/message-table.js'
 import { Paging } from '../../src/store/paging.js'
 import { ChunkPool } from '../../src/structures/chunk-pool.js'
@@ -55,7 +55,7 @@ export class QueueBench implements QueueHost {
         arguments: table,
         number: 0,
       },
-      settingsOf(table, null),
+      Ruling.none,
       this,
     )
   }

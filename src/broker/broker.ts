@@ -129,6 +129,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     await this.definitions.open({ files, folder: join(folder, 'definitions'), pool: this.chunks })
     const { users, vhosts } = this.access
     if (users.all.size === 0 && vhosts.size === 0) this.definitions.together(() => this.#begin())
+    for (const vhost of vhosts.values()) vhost.policies.ruleAll()
     await this.#openJournal(this.storage, progress)
     await this.paging.openScratch(files, join(folder, 'scratch'))
   }

@@ -105,6 +105,17 @@ const commands = {
   },
   /** Its bindings go with it. */
   'queue.deleted': { vhost: 'text', name: 'text', number: 'number' },
+  /** Sets a policy: `kind` is `policy` or `operator_policy`, the definition is JSON. */
+  'policy.set': {
+    vhost: 'text',
+    kind: 'text',
+    name: 'text',
+    pattern: 'text',
+    applyTo: 'text',
+    priority: 'number',
+    definition: 'text',
+  },
+  'policy.removed': { vhost: 'text', kind: 'text', name: 'text' },
   bound: binding,
   unbound: binding,
 } as const satisfies Readonly<Record<string, Readonly<Record<string, FieldType>>>>

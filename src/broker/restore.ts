@@ -6,11 +6,10 @@ import { bindingIdentity } from './binding.js'
 import type { Command, CommandOf } from './command.js'
 import type { QueueDeclaration } from './queues/host.js'
 import type { Queue } from './queues/queue.js'
-import { type QueueSettings, settingsOf } from './queues/settings.js'
 import type { Topology } from './topology.js'
 
 /** Makes a queue of the vhost that is restored. */
-export type NewQueue = (declaration: QueueDeclaration, settings: QueueSettings) => Queue
+export type NewQueue = (declaration: QueueDeclaration) => Queue
 
 /** Restores part of a vhost. Throws AmqpError if it cannot be as it is declared. */
 export function restore(topology: Topology, command: Command, newQueue: NewQueue): void {
@@ -52,9 +51,8 @@ function restoreQueue(
   const existing = topology.queues.get(name)
   if (existing?.number === number) return
   if (existing !== undefined) removeQueue(topology, existing)
-  const settings = settingsOf(table, null)
   const declaration = { name, number, durable: true, autoDelete, owner: null, arguments: table }
-  topology.addQueue(newQueue(declaration, settings))
+  topology.addQueue(newQueue(declaration))
 }
 
 function removeQueue(topology: Topology, queue: Queue): void {

@@ -28,11 +28,12 @@ import type { Exchange } from './exchanges/exchange.js'
 import type { Journal } from './journal.js'
 import { exchangeIn, queueIn, refuseDefault, stripped } from './names.js'
 import { OwnMessages } from './own-messages.js'
-import { checkArguments } from './queues/arguments.js'
+import { Policies } from './policies/policies.js'
+import { Ruling } from './policies/ruling.js'
+import { checkArguments, queueTypeOf } from './queues/arguments.js'
 import type { DeathReason, QueueHost } from './queues/host.js'
 import { type Owner, Queue } from './queues/queue.js'
 import type { ReadyPages } from './queues/ready.js'
-import { settingsOf } from './queues/settings.js'
 import { restore } from './restore.js'
 import type { Route, Router } from './router.js'
 import { Topology } from './topology.js'
@@ -91,6 +92,7 @@ export class Vhost implements QueueHost {
   readonly replies = new Map<string, ReplyTarget>()
   readonly router: Router
   readonly bindings: Bindings
+  readonly policies: Policies
   metadata = noMetadata
   limits = noLimits
   /** The message that is being published at the moment. */
@@ -129,6 +131,7 @@ export class Vhost implements QueueHost {
     this.queues = this.#topology.queues
     this.router = this.#topology.router
     this.bindings = new Bindings(this, this.#topology)
+    this.policies = new Policies(this)
     this.#deadLetters = new DeadLetters(this)
     this.ownMessages = new OwnMessages(this)
     this.arrival = new Arrival(shared.messages, shared.journal)
@@ -238,6 +241,7 @@ export class Vhost implements QueueHost {
       asker.check('write', 'exchange', alternate.value.toString())
     }
     const exchange = this.#topology.addExchange({ ...request, name })
+    this.policies.ruleExchange(exchange)
     if (isLogged(exchange))
       exchange.definedAt = this.definitions.append(exchangeDeclared(this.name, exchange))
     this.topologyEvents.exchangeCreated(exchange, asker.user)
@@ -311,7 +315,6 @@ export class Vhost implements QueueHost {
       asker.check('write', 'exchange', deadLetterExchange.value.toString())
     }
     checkArguments(request.arguments, queueIn(this.name, chosen))
-    const settings = settingsOf(request.arguments, null)
     // An exclusive queue ends with its connection, so there is nothing to survive a restart.
     const durable = request.durable && !request.exclusive
     const queue = new Queue(
@@ -323,7 +326,7 @@ export class Vhost implements QueueHost {
         arguments: request.arguments,
         number: durable ? this.definitions.takeQueueNumber() : 0,
       },
-      settings,
+      this.policies.rulingOfQueue(chosen, queueTypeOf(request.arguments)),
       this,
     )
     this.#topology.addQueue(queue)
@@ -386,17 +389,16 @@ export class Vhost implements QueueHost {
   // --- what survives a restart
 
   /** Commands that make all of it that is durable. */
-  commands(): Iterable<Command> {
-    return vhostCommands(this, this.#topology)
+  *commands(): Iterable<Command> {
+    yield* vhostCommands(this, this.#topology)
+    yield* this.policies.commands()
   }
 
   /** Does again what a command of the log says; what is done or cannot be done is passed over. */
   restore(command: Command): void {
-    restore(
-      this.#topology,
-      command,
-      (declaration, settings) => new Queue(declaration, settings, this),
-    )
+    if (command.command === 'policy.set' || command.command === 'policy.removed')
+      this.policies.restore(command)
+    else restore(this.#topology, command, made => new Queue(made, Ruling.none, this))
   }
 
   /** Ends and forgets what is here without a word to the log. */

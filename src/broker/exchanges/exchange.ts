@@ -6,6 +6,7 @@ import { type FieldTable, lookup, textOf, typeNames } from '../../wire/field-tab
 import type { Properties } from '../../wire/properties.js'
 import { AmqpError } from '../../wire/replies.js'
 import type { Binding, BindingGroup } from '../binding.js'
+import { Ruling } from '../policies/ruling.js'
 import type { Queue } from '../queues/queue.js'
 
 /** How an exchange was declared. */
@@ -39,7 +40,9 @@ export abstract class Exchange {
   readonly internal: boolean
   readonly arguments: FieldTable
   /** Where messages go that match nothing here. */
-  readonly alternate: string | null
+  alternate: string | null
+  /** What policies say of it. */
+  ruling = Ruling.none
   /** Its own bindings by destination, and those in which it is the destination by source. */
   readonly bindings = new Map<Queue | Exchange, BindingGroup>()
   readonly inbound = new Map<Exchange, BindingGroup>()

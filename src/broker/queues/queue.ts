@@ -16,6 +16,7 @@ import type { Arrival } from '../arrival.js'
 import type { BindingGroup } from '../binding.js'
 import type { Deadline } from '../deadlines.js'
 import type { Exchange } from '../exchanges/exchange.js'
+import type { Ruling } from '../policies/ruling.js'
 import { Backlog, removalsPerTurn } from './backlog.js'
 import { type Consumer, Consumers } from './consumer.js'
 import { settle } from './disposal.js'
@@ -49,7 +50,9 @@ export class Queue implements TurnParty {
   readonly autoDelete: boolean
   readonly owner: Owner | null
   readonly arguments: FieldTable
-  readonly settings: QueueSettings
+  /** What policies say of it, and how it behaves by that and its arguments. */
+  ruling: Ruling
+  settings: QueueSettings
   readonly consumers: Consumers
   /** Bindings in which it is the destination, by their source. */
   readonly bindings = new Map<Exchange, BindingGroup>()
@@ -68,26 +71,41 @@ export class Queue implements TurnParty {
 
   readonly #host: QueueHost
   readonly #backlog: Backlog
-  readonly #limited: boolean
+  #limited = false
+  /** There is more in it than may be, which goes in the next turns. */
+  #overfull = false
   /** Who is called when the first message was read. */
   #waiters: (() => void)[] = []
   #waitsForTurn = false
   readonly #lease: Deadline
 
-  constructor(declaration: QueueDeclaration, settings: QueueSettings, host: QueueHost) {
+  constructor(declaration: QueueDeclaration, ruling: Ruling, host: QueueHost) {
     this.name = declaration.name
     this.number = declaration.number
     this.durable = declaration.durable
     this.autoDelete = declaration.autoDelete
     this.owner = declaration.owner
     this.arguments = declaration.arguments
-    this.settings = settings
-    this.consumers = new Consumers(settings.singleActiveConsumer)
+    this.ruling = ruling
+    this.settings = ruling.settingsOf(declaration.arguments)
+    this.consumers = new Consumers(this.settings.singleActiveConsumer)
     this.#host = host
     this.#backlog = new Backlog(this, host, () => this.#contentCame())
-    this.#limited = settings.maxLength >= 0 || settings.maxLengthBytes >= 0
     this.#lease = { at: 0, place: -1, due: () => host.queueUnused(this) }
-    this.used()
+    this.#follow()
+  }
+
+  /**
+   * Policies say something else from now on. What is too much by a new limit goes at once, a few
+   * thousand messages in a turn; the time that it may be unused begins again; a new time to live
+   * is for new messages, as in RabbitMQ.
+   */
+  apply(ruling: Ruling): void {
+    if (this.deleted) return
+    this.ruling = ruling
+    this.settings = ruling.settingsOf(this.arguments)
+    this.#host.deadlines.clear(this.#lease)
+    this.#follow()
   }
 
   /** Messages that wait to be delivered, and their body bytes. */
@@ -264,6 +282,10 @@ export class Queue implements TurnParty {
   /** Delivers what waits to whoever can take it. */
   endTurn(): void {
     this.#waitsForTurn = false
+    if (this.#overfull) {
+      this.#overfull = false
+      this.#dropExcess()
+    }
     let bytes = 0
     let last: Ready | null = null
     for (let i = 0; i < deliveriesPerTurn && bytes < bytesPerTurn; i++) {
@@ -287,6 +309,13 @@ export class Queue implements TurnParty {
     }
     this.#backlog.taken(last)
     if (this.readyCount > 0 && this.consumers.next() !== null) this.#schedule()
+  }
+
+  /** Does what its settings ask for from now on. */
+  #follow(): void {
+    this.#limited = this.settings.maxLength >= 0 || this.settings.maxLengthBytes >= 0
+    this.used()
+    if (this.#limited) this.#dropExcess()
   }
 
   /** Keeps a message that is being published for this queue, and notes that it is to be logged if it must be. */
@@ -349,14 +378,21 @@ export class Queue implements TurnParty {
 
   #dropExcess(): void {
     const { overflow, maxLength, maxLengthBytes } = this.settings
-    if (overflow !== 'drop-head') return
+    if (overflow !== 'drop-head' || this.#overfull) return
     const backlog = this.#backlog
+    let dropped = 0
     while (
       backlog.count > 0 &&
       ((maxLength >= 0 && backlog.count > maxLength) ||
         (maxLengthBytes >= 0 && backlog.bytes > maxLengthBytes))
-    )
+    ) {
+      if (dropped++ === removalsPerTurn) {
+        this.#overfull = true
+        this.#schedule()
+        break
+      }
       backlog.dropFirst('maxlen')
+    }
     backlog.watchHead()
   }
 }

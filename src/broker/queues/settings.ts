@@ -4,10 +4,18 @@
  * otherwise (args_policy_lookup of its queue types).
  */
 import { type FieldTable, lookup } from '../../wire/field-table.js'
-import type { Definition, DefinitionValue } from '../policies/definition.js'
+import {
+  type Definition,
+  type DefinitionValue,
+  type Merge,
+  otherFirst,
+  smaller,
+  smallerLimit,
+} from '../policies/definition.js'
 import {
   type deadLetterStrategies,
   type delayedRetryTypes,
+  longestTtlMs,
   type overflows,
   type QueueType,
   queueTypeOf,
@@ -46,42 +54,31 @@ export interface QueueSettings {
   readonly maxPriority: number
 }
 
-/** Decides between a policy's value and an argument's. */
-type Merge = (policy: DefinitionValue, argument: DefinitionValue) => DefinitionValue
-
-const least: Merge = (policy, argument) => Math.min(policy as number, argument as number)
-const argumentFirst: Merge = (_policy, argument) => argument
 const policyFirst: Merge = policy => policy
 
-/** Of two delivery limits the smaller; but below 0 is none at all, and then the other counts. */
-export const leastDeliveryLimit: Merge = (policy, argument) =>
-  (policy as number) < 0 || (argument as number) < 0
-    ? Math.max(policy as number, argument as number)
-    : Math.min(policy as number, argument as number)
-
 /** The settings of a queue with these arguments, which `checkArguments` has passed, under a policy. */
-export function settingsOf(table: FieldTable, policy: Definition | null): QueueSettings {
+export function settingsOf(table: FieldTable, policy: Definition): QueueSettings {
   const type = queueTypeOf(table)
   const value = (name: string, merge: Merge): DefinitionValue | undefined => {
     const argument = argumentOf(table, `x-${name}`)
-    const ruled = policy?.get(name)
+    const ruled = policy.get(name)
     if (argument === undefined || ruled === undefined) return argument ?? ruled
     return merge(ruled, argument)
   }
-  const number = (name: string) => (value(name, least) ?? -1) as number
-  const text = (name: string, merge = argumentFirst) => value(name, merge) as string | undefined
+  const number = (name: string) => (value(name, smaller) ?? -1) as number
+  const text = (name: string, merge = otherFirst) => value(name, merge) as string | undefined
   return {
     type,
-    messageTtlMs: number('message-ttl'),
-    expiresMs: number('expires'),
+    messageTtlMs: Math.min(number('message-ttl'), longestTtlMs),
+    expiresMs: Math.min(number('expires'), longestTtlMs),
     maxLength: number('max-length'),
     maxLengthBytes: number('max-length-bytes'),
-    overflow: (text('overflow', type === 'classic' ? argumentFirst : policyFirst) ??
+    overflow: (text('overflow', type === 'classic' ? otherFirst : policyFirst) ??
       'drop-head') as Overflow,
     deadLetterExchange: text('dead-letter-exchange') ?? null,
     deadLetterRoutingKey: text('dead-letter-routing-key') ?? null,
     deadLetterStrategy: (text('dead-letter-strategy') ?? 'at-most-once') as DeadLetterStrategy,
-    deliveryLimit: (value('delivery-limit', leastDeliveryLimit) ?? null) as number | null,
+    deliveryLimit: (value('delivery-limit', smallerLimit) ?? null) as number | null,
     consumerTimeoutMs: number('consumer-timeout'),
     delayedRetryType: (text('delayed-retry-type', policyFirst) ?? 'disabled') as DelayedRetryType,
     delayedRetryMinMs: number('delayed-retry-min'),
