@@ -163,3 +163,41 @@ t.test('after a close no timer is left and none is set', async t => {
   clock.advance(100)
   t.strictSame(fired, [])
 })
+
+t.test('many that are due together let others have the loop, and none is passed over', async t => {
+  let now = 0
+  const timers: { at: number; task: () => void }[] = []
+  const clock = {
+    wallMs: () => 0,
+    monotonicMs: () => now,
+    after: (delayMs: number, task: () => void) => {
+      timers.push({ at: now + Math.max(delayMs, 1), task })
+      return () => {}
+    },
+  }
+  const deadlines = new Deadlines(clock, () => {})
+  const done: number[] = []
+  const count = 1000
+  for (let i = 0; i < count; i++) {
+    const due = () => {
+      done.push(i)
+      now += 0.1
+    }
+    // The last are due somewhat later, and get no turn before the first.
+    deadlines.set({ at: 0, place: -1, due }, i < count - 10 ? 100 : 110)
+  }
+  let longest = 0
+  for (let timer = timers.shift(); timer !== undefined; timer = timers.shift()) {
+    now = Math.max(now, timer.at)
+    const before = now
+    timer.task()
+    longest = Math.max(longest, now - before)
+  }
+  t.equal(done.length, count)
+  t.equal(new Set(done).size, count)
+  t.strictSame(
+    done.slice(-10).sort((a, b) => a - b),
+    Array.from({ length: 10 }, (_, i) => count - 10 + i),
+  )
+  t.ok(longest <= 3.2, `${longest} ms at a time`)
+})

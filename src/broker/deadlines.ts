@@ -1,10 +1,13 @@
 /**
  * Everything in a broker that is due at some moment (expiring messages, unused queues) stands in
  * one heap behind one timer. Moments are monotonic milliseconds: a step of the wall clock changes
- * nothing.
+ * nothing. Work on many that are due together is done in shares, between which others have the loop.
  */
 import type { Clock } from '../platform/clock.js'
 import { Heap, type HeapNode } from '../structures/heap.js'
+
+/** A share ends with the deadline that makes it take so long. */
+const shareMs = 3
 
 /** Something that becomes due; `place` is the heap's. */
 export interface Deadline extends HeapNode {
@@ -66,6 +69,7 @@ export class Deadlines {
       } catch (error) {
         this.#failed(error)
       }
+      if (this.#clock.monotonicMs() - now >= shareMs) break
     }
     this.#notBefore = Number.NEGATIVE_INFINITY
     this.#arm()
