@@ -148,7 +148,8 @@ t.test('any sequence of deliveries and settlements does what the model does', as
                 ? unacked.settleUpTo(last, Settlement.requeue, most)
                 : unacked.giveBack(most)
               strictEqual(done, due.length <= most)
-              for (const entry of due.slice(0, most)) model.settle(entry, Settlement.requeue)
+              for (const entry of due.slice(0, most))
+                model.settle(entry, keepHeld ? Settlement.requeue : Settlement.fail)
             }
           }
           deepStrictEqual(log.splice(0), model.log.splice(0))

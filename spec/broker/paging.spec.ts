@@ -115,7 +115,7 @@ class Bench {
       this.#queue.complete(held.slot)
       return
     }
-    this.#queue.giveBack(held.slot, held.deadline, held.returns)
+    this.#queue.giveBack(held.slot, held.deadline, held.returns, false)
     this.waiting.push(held.id)
     this.waiting.sort((a, b) => a - b)
   }

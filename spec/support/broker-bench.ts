@@ -4,6 +4,7 @@
  * in the order of its messages' numbers, and every message is what was published.
  */
 import { ok } from 'node:assert'
+import { returnedAgain } from '../../src/broker/queues/return-count.js'
 import type { Files } from '../../src/platform/files.js'
 import { lookup, type PlainTable, textOf } from '../../src/wire/field-table.js'
 import {
@@ -491,7 +492,10 @@ export class BrokerBench {
     if (entry === undefined) return null
     entry.inHands = false
     if (how === 'requeue') {
-      const returned = { count: delivery.returns + 1, by: Number.POSITIVE_INFINITY }
+      const returned = {
+        count: returnedAgain(delivery.returns, true),
+        by: Number.POSITIVE_INFINITY,
+      }
       entry.returns.push(returned)
       this.#atTurnEnd(by => {
         returned.by = by

@@ -127,7 +127,7 @@ export class Taker extends Consumer {
 export function settle({ queue, slot, deadline, returns }: Delivery, how: Settlement): void {
   if (how === 'complete') queue.complete(slot)
   else if (how === 'discard') queue.discard(slot)
-  else queue.giveBack(slot, deadline, returns)
+  else queue.giveBack(slot, deadline, returns, false)
 }
 
 /** A channel that publishes and is told of its confirms; `progress` stands in for the journal. */

@@ -4,10 +4,16 @@ import { Deadlines } from '../../src/broker/deadlines.js'
 import { Journal } from '../../src/broker/journal.js'
 import { Ruling } from '../../src/broker/policies/ruling.js'
 import { Consumer } from '../../src/broker/queues/consumer.js'
-import type { DeathReason, QueueHost } from '../../src/broker/queues/host.js'
+import {
+  type DeathReason,
+  type QueueHost,
+  type QueueRules,
+  standardRules,
+} from '../../src/broker/queues/host.js'
 import { Got, Queue } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
-import { largeBytes, MessageTable } from '../../src/store/message-table.js'
+import { acquiredCount } from '../../src/broker/queues/return-count.js'
+import { largeBytes, Mark, MessageTable } from '../../src/store/message-table.js'
 import { Paging } from '../../src/store/paging.js'
 import { ChunkPool } from '../../src/structures/chunk-pool.js'
 import { fieldTable, type PlainTable } from '../../src/wire/field-table.js'
@@ -34,6 +40,7 @@ export class QueueBench implements QueueHost {
   readonly paging = new Paging(this.messages, this.turn, this.world.clock, this.world.log)
   readonly journal = new Journal(this.messages, this.turn)
   readonly clock = this.world.clock
+  readonly rules: QueueRules
   readonly deadlines = new Deadlines(this.clock, error => {
     throw error
   })
@@ -44,7 +51,12 @@ export class QueueBench implements QueueHost {
   readonly log = new SimulatedContents(this.messages, this.paging)
   readonly #arrival = new Arrival(this.messages, this.journal)
 
-  constructor(args: PlainTable = {}, declaration: { readonly autoDelete?: boolean } = {}) {
+  constructor(
+    args: PlainTable = {},
+    declaration: { readonly autoDelete?: boolean } = {},
+    rules = standardRules,
+  ) {
+    this.rules = rules
     const table = fieldTable(args)
     this.queue = new Queue(
       {
@@ -70,11 +82,15 @@ export class QueueBench implements QueueHost {
   }
 
   /** A `bulky` message has a body of its size, and headers with which it fills a chunk of its own. */
-  publish(id: number, { priority = 0, expirationMs = -1, size = 0, bulky = false } = {}): boolean {
+  publish(
+    id: number,
+    { priority = null as number | null, expirationMs = -1, size = 0, bulky = false } = {},
+  ): boolean {
     const content = contentOf({ routingKey: `${id}`, body: Buffer.alloc(size, id) })
     const bytes = messageBytes(bulky ? { ...content, properties: bulkyProperties } : content)
     this.#arrival.message.at(bytes, 0, bytes.length, null)
-    this.#arrival.begin(priority, expirationMs, false)
+    const marks = priority === null ? 0 : priority | Mark.prioritised
+    this.#arrival.begin(marks, expirationMs, false)
     return this.queue.publish(this.#arrival)
   }
 
@@ -162,18 +178,20 @@ export class TestConsumer extends Consumer {
     const body = message.bytes.subarray(message.end - 1 - message.bodySize, message.end - 1)
     if (message.bodySize > 0 && !body.every(octet => octet === (id & 255)))
       throw new Error('the body of another message')
-    this.#bench.deliveries.push(`${this.name} ${id} ${returns}`)
+    this.#bench.deliveries.push(`${this.name} ${id} ${acquiredCount(returns)}`)
     this.taken.push(id)
-    if (!this.noAck) this.held.push({ id, slot, deadline, returns })
+    if (!this.noAck) this.outstanding = this.held.push({ id, slot, deadline, returns })
   }
 
-  settle(place: number, how: 'complete' | 'requeue' | 'discard'): void {
+  settle(place: number, how: 'complete' | 'requeue' | 'discard' | 'fail'): void {
     const { queue } = this.#bench
     const [{ slot, deadline, returns }] = this.held.splice(place, 1) as [Held]
+    this.outstanding = this.held.length
     if (this.held.length + 1 === this.limit) queue.resume(this)
     if (how === 'complete') queue.complete(slot)
     else if (how === 'discard') queue.discard(slot)
-    else queue.giveBack(slot, deadline, returns)
+    else queue.giveBack(slot, deadline, returns, how === 'fail')
+    if (this.yields) queue.handOver()
   }
 
   /** Everything in hands goes back, and no more comes. */

@@ -4,7 +4,7 @@ import { Deadlines } from '../../src/broker/deadlines.js'
 import { Definitions } from '../../src/broker/definitions.js'
 import { Events } from '../../src/broker/events.js'
 import { Journal } from '../../src/broker/journal.js'
-import type { DeathReason } from '../../src/broker/queues/host.js'
+import { type DeathReason, standardRules } from '../../src/broker/queues/host.js'
 import type { Owner, Queue } from '../../src/broker/queues/queue.js'
 import { ReadyPages } from '../../src/broker/queues/ready.js'
 import { Vhost } from '../../src/broker/vhost.js'
@@ -46,6 +46,7 @@ export class VhostBench {
         this.world,
       ),
       events: new Events(clock, 'leveret@test'),
+      rules: standardRules,
       turn,
       clock,
       random,
@@ -128,7 +129,7 @@ export class VhostBench {
     const from = this.#queue(queue)
     from.get(false, (message, slot, _redelivered, deadline, returns) => {
       taken.push(takenFrom(message))
-      from.giveBack(slot, deadline, returns)
+      from.giveBack(slot, deadline, returns, false)
     })
     return taken[0] as Taken
   }

@@ -44,18 +44,23 @@ export const basicHandlers: Handlers = {
     }
     const queue = channel.queue(args.queue)
     const name = queueIn(channel.vhost.name, queue.name)
+    const { type, singleActiveConsumer } = queue.settings
     const priority = priorityOf(args.arguments, name)
     const foreign = args.arguments.find(({ key }) => streamArguments.includes(key))
     if (foreign !== undefined)
       throw new AmqpError(
         'PRECONDITION_FAILED',
-        `invalid arg '${foreign.key}' for ${name} of queue type rabbit_classic_queue`,
+        `invalid arg '${foreign.key}' for ${name} of queue type rabbit_${type}_queue`,
       )
+    if (type === 'quorum' && channel.sharedPrefetch > 0)
+      throw new AmqpError('NOT_IMPLEMENTED', `${name} does not support global qos`)
+    // Nobody has a quorum queue for itself, though it may be asked for.
+    const exclusive = args.exclusive && type === 'classic'
     const { exclusive: taken, count } = queue.consumers
-    if (taken || (args.exclusive && (count > 0 || queue.settings.singleActiveConsumer)))
+    if (taken || (exclusive && (count > 0 || singleActiveConsumer)))
       throw new AmqpError('ACCESS_REFUSED', `${name} in exclusive use`)
     if (!args.nowait) channel.send('basic.consume-ok', { consumerTag: tag })
-    const { noAck, exclusive } = args
+    const { noAck } = args
     const request = { tag, noAck, exclusive, priority, arguments: args.arguments }
     channel.addConsumer(new ChannelConsumer(channel, queue, request, channel.prefetch))
   },
@@ -70,6 +75,12 @@ export const basicHandlers: Handlers = {
 
   'basic.get': (channel, { queue: name, noAck }) => {
     const queue = channel.queue(name)
+    const { type, singleActiveConsumer } = queue.settings
+    if (type === 'quorum' && singleActiveConsumer)
+      throw new AmqpError(
+        'RESOURCE_LOCKED',
+        `cannot obtain access to locked ${queueIn(channel.vhost.name, queue.name)}. basic.get operations are not supported by quorum queues with single active consumer`,
+      )
     channel.carryOut(() => {
       if (!channel.open) return true
       const got = queue.get(noAck, (message, slot, redelivered, deadline, returns) => {
@@ -92,7 +103,7 @@ export const basicHandlers: Handlers = {
     channel.settle(deliveryTag, multiple, requeue ? Settlement.requeue : Settlement.discard),
 
   'basic.reject': (channel, { deliveryTag, requeue }) =>
-    channel.settle(deliveryTag, false, requeue ? Settlement.requeue : Settlement.discard),
+    channel.settle(deliveryTag, false, requeue ? Settlement.fail : Settlement.discard),
 
   'basic.recover': (channel, { requeue }) => {
     if (!requeue) throw new AmqpError('NOT_IMPLEMENTED', 'requeue=false')

@@ -205,7 +205,7 @@ export class Channel implements TurnParty {
     this.consumers.set(consumer.tag, consumer)
     consumer.queue.addConsumer(consumer)
     consumerCreated(consumer)
-    if (this.#full) consumer.hold(Hold.channel)
+    if (this.#full && consumer.shares) consumer.hold(Hold.channel)
     if (this.connection.congestedOutput) consumer.hold(Hold.congestion)
     consumer.start()
   }
@@ -238,6 +238,10 @@ export class Channel implements TurnParty {
   }
 
   /** basic.qos with global: one window for all consumers of the channel, effective at once. */
+  get sharedPrefetch(): number {
+    return this.#sharedPrefetch
+  }
+
   set sharedPrefetch(count: number) {
     this.#sharedPrefetch = count
     this.#look()
@@ -437,7 +441,8 @@ export class Channel implements TurnParty {
   }
 
   #hold(reason: number): void {
-    for (const consumer of this.consumers.values()) consumer.hold(reason)
+    for (const consumer of this.consumers.values())
+      if (consumer.shares || reason !== Hold.channel) consumer.hold(reason)
   }
 
   /** The queue of the one released first is the first to deliver, and may take all there is: so it is another one each time. */

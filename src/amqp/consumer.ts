@@ -34,7 +34,8 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
   readonly prefetch: number
   readonly arguments: FieldTable
   readonly #encodedTag: Buffer
-  #outstanding = 0
+  /** Its deliveries count towards the channel's shared window: quorum queues know none. */
+  readonly shares: boolean
   #holds = 0
 
   constructor(channel: Channel, queue: Queue, request: ConsumerRequest, prefetch: number) {
@@ -47,6 +48,7 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     this.priority = request.priority
     this.prefetch = request.noAck ? 0 : prefetch
     this.arguments = request.arguments
+    this.shares = queue.settings.type === 'classic'
     this.#encodedTag = encodedTag(request.tag)
   }
 
@@ -62,8 +64,8 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     try {
       if (!this.noAck) {
         channel.unacked.push(tag, slot, this, deadline, returns)
-        if (++this.#outstanding === this.prefetch) this.hold(Hold.prefetch)
-        channel.delivered()
+        if (++this.outstanding === this.prefetch) this.hold(Hold.prefetch)
+        if (this.shares) channel.delivered()
       }
       writeDeliver(
         channel.writer,
@@ -81,9 +83,10 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
   }
 
   settle(settlement: Settlement, slot: number, deadline: number, returns: number): void {
-    if (this.#outstanding-- === this.prefetch) this.release(Hold.prefetch)
-    this.channel.deliverySettled()
+    if (this.outstanding-- === this.prefetch) this.release(Hold.prefetch)
+    if (this.shares) this.channel.deliverySettled()
     settleIn(this.queue, settlement, slot, deadline, returns)
+    if (this.yields) this.queue.handOver()
   }
 
   cancelled(): void {
@@ -135,6 +138,6 @@ function settleIn(
   returns: number,
 ): void {
   if (settlement === Settlement.complete) queue.complete(slot)
-  else if (settlement === Settlement.requeue) queue.giveBack(slot, deadline, returns)
-  else queue.discard(slot)
+  else if (settlement === Settlement.discard) queue.discard(slot)
+  else queue.giveBack(slot, deadline, returns, settlement === Settlement.fail)
 }

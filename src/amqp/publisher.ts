@@ -27,6 +27,7 @@ import {
   deliveryModeOf,
   expirationAt,
   headersAt,
+  persistentMode,
   priorityOf,
   replyToAt,
   userIdAt,
@@ -41,7 +42,6 @@ const beforeAddress = 6
 
 const bitMandatory = 1
 const bitImmediate = 2
-const persistentMode = 2
 
 /** Property flags: a message that has only the delivery mode needs no closer look. */
 const onlyDeliveryMode = 0x1000
@@ -241,7 +241,8 @@ export class Publisher {
     checkProperties(bytes, start, end)
     const expiration = expirationAt(bytes, start)
     const expirationMs = expiration < 0 ? -1 : expirationOf(textAt(bytes, expiration))
-    const priority = Math.max(0, priorityOf(bytes, start))
+    const given = priorityOf(bytes, start)
+    const priority = given < 0 ? 0 : given | Mark.prioritised
     const persistent = deliveryModeOf(bytes, start) === persistentMode ? Mark.persistent : 0
     const headers = headersAt(bytes, start)
     let own = ownsBytes

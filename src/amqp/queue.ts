@@ -71,7 +71,7 @@ function declared(channel: Channel, args: Arguments<'queue.declare'>): Queue {
   const { vhost, connection, rights } = channel
   if (args.passive) {
     const queue = vhost.queue(args.queue, connection)
-    queue.used()
+    queue.declaredAgain()
     return queue
   }
   const request = {

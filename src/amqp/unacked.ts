@@ -4,8 +4,11 @@
  * which goes with its page when everything on it is settled, wherever the page stands.
  */
 
-/** What a client says of a delivery: done, back to the queue, or not wanted. */
-export const Settlement = { complete: 1, requeue: 2, discard: 3 } as const
+/**
+ * What becomes of a delivery: it is done, goes back to its queue, or is not wanted. `fail`: it goes
+ * back because it was rejected, or because who had it is gone; quorum queues count these apart.
+ */
+export const Settlement = { complete: 1, requeue: 2, discard: 3, fail: 4 } as const
 export type Settlement = (typeof Settlement)[keyof typeof Settlement]
 
 /** Who took a delivery out of a queue: a consumer, or basic.get. */
@@ -183,7 +186,7 @@ export class Unacked {
 
   /** Returns up to `most` deliveries to their queues, oldest first, whatever is held of them. False: there are more. */
   giveBack(most: number): boolean {
-    return this.#settleUpTo(Number.POSITIVE_INFINITY, Settlement.requeue, most, true)
+    return this.#settleUpTo(Number.POSITIVE_INFINITY, Settlement.fail, most, true)
   }
 
   #settleUpTo(tag: number, settlement: Settlement, most: number, heldToo: boolean): boolean {

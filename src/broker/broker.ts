@@ -18,6 +18,7 @@ import { Deadlines } from './deadlines.js'
 import { Definitions, type DefinitionsHost } from './definitions.js'
 import { Events } from './events.js'
 import { Journal } from './journal.js'
+import { type QueueRules, standardRules } from './queues/host.js'
 import type { Queue } from './queues/queue.js'
 import { ReadyPages } from './queues/ready.js'
 import { Replay } from './replay.js'
@@ -42,6 +43,7 @@ export interface BrokerSettings {
   readonly loopbackUsers: readonly string[]
   /** What the broker calls itself; clients see it in events and traces. */
   readonly nodeName?: string
+  readonly rules?: QueueRules
 }
 
 /** Where a broker keeps what is to survive its end. */
@@ -94,7 +96,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.paging.otherBytes = () => this.memoryBytes - this.messages.chunkBytes
     this.journal = new Journal(this.messages, turn)
     const { messages, paging, journal, pages, deadlines, definitions, events } = this
-    const kept = { messages, paging, journal, pages, definitions, events }
+    const { rules = standardRules } = settings
+    const kept = { messages, paging, journal, pages, definitions, events, rules }
     const shared: Shared = { ...kept, turn, clock, random, deadlines }
     const users = new Users(settings.loopbackUsers, random)
     this.access = new Access(users, definitions, name => {

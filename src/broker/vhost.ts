@@ -11,6 +11,7 @@ import { Mark, type MessageTable } from '../store/message-table.js'
 import type { Paging } from '../store/paging.js'
 import { type FieldTable, fieldValue, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
+import { deliveryModeOf, persistentMode } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import { type Limits, limitOf } from './access/limits.js'
 import { type Asker, theBroker } from './access/rights.js'
@@ -31,8 +32,9 @@ import { OwnMessages } from './own-messages.js'
 import { Policies } from './policies/policies.js'
 import { Ruling } from './policies/ruling.js'
 import { checkArguments, queueTypeOf } from './queues/arguments.js'
-import type { DeathReason, QueueHost } from './queues/host.js'
+import type { DeathReason, QueueHost, QueueRules } from './queues/host.js'
 import { type Owner, Queue } from './queues/queue.js'
+import { checkType, refuseConditions } from './queues/quorum.js'
 import type { ReadyPages } from './queues/ready.js'
 import { restore } from './restore.js'
 import type { Route, Router } from './router.js'
@@ -56,6 +58,7 @@ export interface Shared {
   readonly deadlines: Deadlines
   readonly definitions: Definitions
   readonly events: Events
+  readonly rules: QueueRules
 }
 
 /** What operators say of a vhost. */
@@ -108,6 +111,7 @@ export class Vhost implements QueueHost {
   readonly events: Events
   readonly topologyEvents: TopologyEvents
   readonly ownMessages: OwnMessages
+  readonly rules: QueueRules
   readonly #topology: Topology
   readonly random: Random
   readonly #deadLetters: DeadLetters
@@ -127,6 +131,7 @@ export class Vhost implements QueueHost {
     this.topologyEvents = new TopologyEvents(shared.events, name)
     this.random = shared.random
     this.#topology = new Topology(this)
+    this.rules = shared.rules
     this.exchanges = this.#topology.exchanges
     this.queues = this.#topology.queues
     this.router = this.#topology.router
@@ -177,6 +182,9 @@ export class Vhost implements QueueHost {
     // A queue may drop the message at once, when others are still to get it.
     arrival.hold()
     let outcome: number = Outcome.routed
+    // Before any of them keeps it: who is told to the log when it leaves is marked on the message.
+    for (let i = 0; i < queues.length; i++)
+      if ((queues[i] as Queue).keepsAll) arrival.marks |= Mark.persistent
     for (let i = 0; i < queues.length; i++)
       if (!(queues[i] as Queue).publish(arrival)) outcome = refusedOutcome
     arrival.letGo()
@@ -193,7 +201,9 @@ export class Vhost implements QueueHost {
   ): void {
     const arrival = this.#deadArrival
     arrival.message.at(bytes, 0, bytes.length, parts)
-    const persistent = this.messages.persistent(slot) ? Mark.persistent : 0
+    const { message } = arrival
+    const mode = deliveryModeOf(message.bytes, message.propertiesStart)
+    const persistent = mode === persistentMode ? Mark.persistent : 0
     arrival.begin(this.messages.priority(slot) | persistent | Mark.died, -1, true)
     this.enqueue(queues, arrival)
     if (from === null) this.journal.append(arrival)
@@ -300,7 +310,7 @@ export class Vhost implements QueueHost {
     const existing = this.queues.get(name)
     if (existing !== undefined) {
       this.#compareQueue(existing, request)
-      existing.used()
+      existing.declaredAgain()
       return existing
     }
     const limit = limitOf(this.limits, 'max-queues')
@@ -315,6 +325,7 @@ export class Vhost implements QueueHost {
       asker.check('write', 'exchange', deadLetterExchange.value.toString())
     }
     checkArguments(request.arguments, queueIn(this.name, chosen))
+    checkType(queueTypeOf(request.arguments), request, queueIn(this.name, chosen))
     // An exclusive queue ends with its connection, so there is nothing to survive a restart.
     const durable = request.durable && !request.exclusive
     const queue = new Queue(
@@ -354,6 +365,8 @@ export class Vhost implements QueueHost {
       return
     }
     const queue = this.queue(name, connection)
+    if (queue.settings.type === 'quorum')
+      refuseConditions(conditions, queueIn(this.name, queue.name))
     if (conditions.ifUnused && queue.consumers.count > 0)
       throw new AmqpError('PRECONDITION_FAILED', `${queueIn(this.name, queue.name)} in use`)
     if (conditions.ifEmpty && queue.readyCount > 0)

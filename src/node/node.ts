@@ -69,6 +69,10 @@ export class Node {
         users: [{ name: settings.default_user, password: settings.default_pass }],
         loopbackUsers: settings.loopback_users,
         nodeName: `leveret@${hostname()}`,
+        rules: {
+          deliveryLimit: settings['quorum_queue.default_delivery_limit'],
+          everyReturnFails: settings['quorum_queue.failed_deliveries'] === 'all-returns',
+        },
       },
       world,
       // Where the disk alarm allows little, the log must not ask for more: a small disk is of use too.

@@ -107,6 +107,16 @@ export const settingsTable = {
   ),
   max_connections: row(limit, Infinity, 'Most connections this node accepts.'),
   consumer_max_per_channel: row(limit, Infinity, 'Most consumers one channel may have.'),
+  'quorum_queue.default_delivery_limit': row(
+    integer(-1, 65_534),
+    20,
+    'How often a message may come back to a quorum queue that does not say it itself; -1 is no limit.',
+  ),
+  'quorum_queue.failed_deliveries': row(
+    oneOf('all-returns', 'rejects'),
+    'all-returns',
+    'What counts towards that: any return, or as in RabbitMQ 4.3 only rejects and lost consumers.',
+  ),
   auth_mechanisms: row(
     someOf('PLAIN', 'AMQPLAIN'),
     ['PLAIN', 'AMQPLAIN'],

@@ -6,7 +6,7 @@
  *
  *        word 0        word 1     word 2   word 3                    words 4-5
  *     +-------------+----------+--------+-------------------------+-----------------------------+
- *     | chunk       | offset   | size   | references·4096 + marks | number (52 bits), 0         |
+ *     | chunk       | offset   | size   | references·8192 + marks | number (52 bits), 0         |
  *     | −1 − segment| offset   | size   |                         | number (52 bits), size−body |
  *     +-------------+----------+--------+-------------------------+-----------------------------+
  *
@@ -27,8 +27,7 @@ export const wordReferences = 3
 const wordLow = 4
 export const wordHigh = 5
 
-export const oneReference = 4096
-const priorityMask = 255
+export const oneReference = 8192
 
 /** Of word 5: the high part of the number, above which stands what a content has besides its body. */
 export const highMask = 0xfffff
@@ -39,8 +38,15 @@ const wordValues = 0x100000000
  * Marks of a message: its priority (0 to 255) plus any of these. `died`: the broker dead-lettered
  * it. `hiddenKeys`: it still has its BCC header, which nobody but a dead letter exchange may see.
  * `logged`: it is in the log, so that each of its queues must be told to the log when it leaves.
+ * `prioritised`: its publisher gave it the priority; without one that is 0.
  */
-export const Mark = { persistent: 256, died: 512, hiddenKeys: 1024, logged: 2048 } as const
+export const Mark = {
+  persistent: 256,
+  died: 512,
+  hiddenKeys: 1024,
+  logged: 2048,
+  prioritised: 4096,
+} as const
 
 class Page {
   readonly words = new Int32Array(pageSlots * slotWords)
@@ -94,8 +100,9 @@ export class Slots {
     return high * wordValues + ((words[at + wordLow] as number) >>> 0)
   }
 
+  /** Its priority, with the mark of one that was given. */
   priority(slot: number): number {
-    return this.word(slot, wordReferences) & priorityMask
+    return this.word(slot, wordReferences) & (255 | Mark.prioritised)
   }
 
   persistent(slot: number): boolean {

@@ -93,7 +93,10 @@ export function checkProperties(bytes: Buffer, start: number, end: number): void
     throw new AmqpError('SYNTAX_ERROR', 'a length in the headers runs over the end of its table')
 }
 
-/** The delivery mode, 0 when absent; 2 means persistent. */
+/** The delivery mode of a persistent message. */
+export const persistentMode = 2
+
+/** The delivery mode, 0 when absent. */
 export function deliveryModeOf(bytes: Buffer, start: number): number {
   const at = find(flags.deliveryMode, bytes, start)
   return at === -1 ? 0 : bytes.readUInt8(at)

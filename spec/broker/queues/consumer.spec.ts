@@ -12,7 +12,7 @@ const scattered = (count: number) => Array.from({ length: count }, (_, i) => (i 
 
 t.test('the highest of 20,000 priorities goes first, whoever joins and leaves', async t => {
   const count = 20_000
-  const consumers = new Consumers(false)
+  const consumers = new Consumers(false, false)
   const joined = scattered(count).map(consumerOf)
   let highest = -1
   let wrong = 0
@@ -37,7 +37,7 @@ t.test('the highest of 20,000 priorities goes first, whoever joins and leaves', 
 
 t.test('joining and leaving costs little more with thousands of priorities', async t => {
   const ratio = growth(500, 4000, count => {
-    const consumers = new Consumers(false)
+    const consumers = new Consumers(false, false)
     const joined = scattered(count).map(consumerOf)
     for (const consumer of joined) {
       consumers.add(consumer)

@@ -1,4 +1,5 @@
 /** What a queue is to do, on plain arrays: looked through from end to end at every step, and right. */
+import type { DeathReason, QueueRules } from '../../../src/broker/queues/host.js'
 import type { QueueSettings } from '../../../src/broker/queues/settings.js'
 
 /** A message as the model sees it; `id` rises with each publish. */
@@ -9,6 +10,10 @@ export interface Item {
   /** Monotonic milliseconds, 0 for none. */
   readonly deadline: number
   readonly returns: number
+  /** Returns that count as failed deliveries. */
+  readonly failures: number
+  /** Place among those that came back to a quorum queue, 0 for one that did not. */
+  readonly cameBack: number
 }
 
 /** Who takes messages. With `limit` unsettled ones in hands it takes no more; 0 is no limit. */
@@ -20,7 +25,7 @@ export interface Taker {
 }
 
 /** By which name messages leave. */
-export type Leaving = 'acked' | 'rejected' | 'expired' | 'maxlen' | 'purged' | 'deleted'
+export type Leaving = DeathReason | 'acked' | 'purged' | 'deleted'
 
 export class QueueModel {
   /** In the order in which they go. */
@@ -32,14 +37,21 @@ export class QueueModel {
   published = 0
   now = 0
   readonly #settings: QueueSettings
+  readonly #rules: QueueRules
+  readonly #quorum: boolean
+  #returns = 0
+  /** The single active consumer. */
+  #active: Taker | null = null
   /** What each has in hands; those who are gone still have theirs. */
   readonly #hands = new Map<string, Item[]>()
   /** Those who can take a message, in turn. */
   #waiting: Taker[] = []
   #subscribed = new Set<Taker>()
 
-  constructor(settings: QueueSettings) {
+  constructor(settings: QueueSettings, rules: QueueRules) {
     this.#settings = settings
+    this.#rules = rules
+    this.#quorum = settings.type === 'quorum'
   }
 
   get readyBytes(): number {
@@ -54,7 +66,7 @@ export class QueueModel {
     return this.#hands.get(name) ?? []
   }
 
-  publish(id: number, priority: number, expirationMs: number, size: number): boolean {
+  publish(id: number, priority: number | null, expirationMs: number, size: number): boolean {
     const { overflow, maxLength, maxLengthBytes, messageTtlMs, maxPriority } = this.#settings
     const full =
       (maxLength >= 0 && this.ready.length >= maxLength) ||
@@ -66,7 +78,8 @@ export class QueueModel {
     this.published++
     const ttls = [messageTtlMs, expirationMs].filter(ms => ms >= 0)
     const deadline = ttls.length === 0 ? 0 : this.now + Math.min(...ttls)
-    const item = { id, level: Math.min(priority, maxPriority), size, deadline, returns: 0 }
+    const level = this.#quorum ? Math.min(priority ?? 4, 31) : Math.min(priority ?? 0, maxPriority)
+    const item = { id, level, size, deadline, returns: 0, failures: 0, cameBack: 0 }
     const taker = this.ready.length === 0 ? this.#next() : undefined
     if (taker !== undefined) this.#give(taker, item)
     else if (deadline === this.now) this.#bury(item, 'expired')
@@ -77,21 +90,24 @@ export class QueueModel {
   subscribe(taker: Taker): void {
     this.#subscribed.add(taker)
     this.#waiting.push(taker)
+    this.#appoint()
   }
 
   cancel(taker: Taker): void {
     this.#subscribed.delete(taker)
     this.#waiting = this.#waiting.filter(other => other !== taker)
+    this.#appoint()
   }
 
-  settle(name: string, place: number, how: 'complete' | 'requeue' | 'discard'): void {
+  settle(name: string, place: number, how: 'complete' | 'requeue' | 'discard' | 'fail'): void {
     const hands = this.#hands.get(name) as Item[]
     const [item] = hands.splice(place, 1) as [Item]
     const taker = [...this.#subscribed].find(other => other.name === name)
     if (taker !== undefined && hands.length + 1 === taker.limit) this.#waiting.push(taker)
     if (how === 'complete') this.left.set(item.id, 'acked')
     else if (how === 'discard') this.#bury(item, 'rejected')
-    else this.#enter({ ...item, returns: item.returns + 1 })
+    else this.#comeBack(item, how === 'fail')
+    this.#appoint()
   }
 
   get(holder: Taker): void {
@@ -128,11 +144,43 @@ export class QueueModel {
   /** Of those with the highest priority, the one who waits longest; with a single active consumer only that one. */
   #next(): Taker | undefined {
     if (this.#settings.singleActiveConsumer) {
-      const [active] = this.#subscribed
-      return this.#waiting.find(taker => taker === active)
+      if (this.#mustYield) return undefined
+      return this.#waiting.find(taker => taker === this.#active)
     }
     const highest = Math.max(...this.#waiting.map(({ priority }) => priority))
     return this.#waiting.find(({ priority }) => priority === highest)
+  }
+
+  #comeBack(item: Item, failed: boolean): void {
+    const returns = item.returns + 1
+    const failures = item.failures + (failed || this.#rules.everyReturnFails ? 1 : 0)
+    const limit = this.#settings.deliveryLimit ?? (this.#quorum ? this.#rules.deliveryLimit : -1)
+    if (limit >= 0 && failures > limit) this.#bury(item, 'delivery_limit')
+    else this.#enter({ ...item, returns, failures, cameBack: this.#quorum ? ++this.#returns : 0 })
+  }
+
+  /** Sees who is active: in a quorum queue one of higher priority is, once it need not wait. */
+  #appoint(): void {
+    const active = this.#active
+    if (active === null || !this.#subscribed.has(active)) {
+      this.#active = this.#candidate ?? null
+    } else if (this.#mustYield && this.hands(active.name).length === 0) {
+      this.#subscribed.delete(active)
+      this.#subscribed.add(active)
+      this.#active = this.#candidate as Taker
+    }
+  }
+
+  /** Who is to be active: the first; in a quorum queue of those with the highest priority. */
+  get #candidate(): Taker | undefined {
+    const all = [...this.#subscribed]
+    const highest = Math.max(...all.map(({ priority }) => priority))
+    return this.#quorum ? all.find(({ priority }) => priority === highest) : all[0]
+  }
+
+  get #mustYield(): boolean {
+    const highest = this.#candidate?.priority ?? 0
+    return this.#quorum && this.#active !== null && highest > this.#active.priority
   }
 
   #give(taker: Taker, item: Item): void {
@@ -149,7 +197,10 @@ export class QueueModel {
 
   #enter(item: Item): void {
     this.ready.push(item)
-    this.ready.sort((a, b) => b.level - a.level || a.id - b.id)
+    const back = ({ cameBack }: Item) => cameBack || Number.POSITIVE_INFINITY
+    this.ready.sort((a, b) =>
+      a.cameBack + b.cameBack > 0 ? back(a) - back(b) : b.level - a.level || a.id - b.id,
+    )
     const { overflow, maxLength, maxLengthBytes } = this.#settings
     while (
       overflow === 'drop-head' &&
@@ -161,7 +212,7 @@ export class QueueModel {
     this.expire()
   }
 
-  #bury({ id }: Item, reason: 'rejected' | 'expired' | 'maxlen'): void {
+  #bury({ id }: Item, reason: DeathReason): void {
     this.left.set(id, reason)
     this.burials.push(`${id} ${reason}`)
   }

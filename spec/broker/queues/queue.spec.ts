@@ -2,15 +2,18 @@
 import { deepStrictEqual, strictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import { type QueueRules, standardRules } from '../../../src/broker/queues/host.js'
 import type { PlainTable } from '../../../src/wire/field-table.js'
 import { QueueBench, TestConsumer } from '../../support/queues.js'
 import { QueueModel } from './queue-model.js'
 
+type How = 'complete' | 'requeue' | 'discard' | 'fail'
+
 type Step =
-  | { do: 'publish'; priority: number; expirationMs: number; size: number; bulky: boolean }
+  | { do: 'publish'; priority: number | null; expirationMs: number; size: number; bulky: boolean }
   | { do: 'consume'; priority: number; noAck: boolean; limit: number }
   | { do: 'get'; noAck: boolean }
-  | { do: 'settle'; who: number; place: number; how: 'complete' | 'requeue' | 'discard' }
+  | { do: 'settle'; who: number; place: number; how: How }
   | { do: 'cancel' | 'lose'; who: number }
   | { do: 'pass'; ms: number }
   | { do: 'end-turn' | 'purge' | 'page-out' }
@@ -21,7 +24,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 10,
     arbitrary: fc.record({
       do: fc.constant('publish' as const),
-      priority: fc.constantFrom(0, 0, 1, 2, 3, 255),
+      priority: fc.constantFrom(null, null, 0, 1, 2, 3, 31, 255),
       expirationMs: fc.constantFrom(-1, -1, -1, 0, 10, 25, 40),
       size: fc.constantFrom(0, 1, 9, 60, 100),
       bulky: fc.boolean(),
@@ -43,7 +46,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant('settle' as const),
       who: place,
       place,
-      how: fc.constantFrom('complete' as const, 'requeue' as const, 'discard' as const),
+      how: fc.constantFrom<How>('complete', 'requeue', 'discard', 'fail'),
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('cancel' as const), who: place }) },
@@ -69,10 +72,10 @@ class Pair {
   /** Contents leave memory now and then. */
   readonly #pages: boolean
 
-  constructor(args: PlainTable, pages: boolean) {
+  constructor(args: PlainTable, pages: boolean, rules: QueueRules) {
     this.#pages = pages
-    this.bench = new QueueBench(args)
-    this.#model = new QueueModel(this.bench.queue.settings)
+    this.bench = new QueueBench(args, {}, rules)
+    this.#model = new QueueModel(this.bench.queue.settings, rules)
     this.#model.now = this.bench.clock.monotonicMs()
     this.#getters = {
       true: new TestConsumer(this.bench, 'get-no-ack', { noAck: true }),
@@ -121,7 +124,7 @@ class Pair {
         if (consumer === undefined) break
         bench.queue.removeConsumer(consumer)
         model.cancel(consumer)
-        while (step.do === 'lose' && consumer.held.length > 0) this.#settle(consumer, 0, 'requeue')
+        while (step.do === 'lose' && consumer.held.length > 0) this.#settle(consumer, 0, 'fail')
         break
       }
       case 'pass':
@@ -165,7 +168,7 @@ class Pair {
     strictEqual(bench.messages.liveBytes, 0)
   }
 
-  #settle(holder: TestConsumer, place: number, how: 'complete' | 'requeue' | 'discard'): void {
+  #settle(holder: TestConsumer, place: number, how: How): void {
     holder.settle(place, how)
     this.bench.clock.advance(0)
     this.#model.settle(holder.name, place, how)
@@ -189,11 +192,11 @@ class Pair {
   }
 }
 
-function behavesAsModel(args: PlainTable, pages: boolean): number {
+function behavesAsModel(args: PlainTable, pages: boolean, rules = standardRules): number {
   let answers = 0
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80, size: 'max' }), steps => {
-      const pair = new Pair(args, pages)
+      const pair = new Pair(args, pages, rules)
       for (const step of steps) pair.run(step)
       pair.finish()
       answers += pair.bench.log.answers
@@ -230,6 +233,18 @@ const kinds: Readonly<Record<string, PlainTable>> = {
     'x-max-length': 4,
     'x-message-ttl': 35,
   },
+  'queue with a delivery limit': { 'x-delivery-limit': 2 },
+  'quorum queue': { 'x-queue-type': 'quorum', 'x-delivery-limit': 2 },
+  'quorum queue with length and time to live': {
+    'x-queue-type': 'quorum',
+    'x-max-length': 4,
+    'x-message-ttl': 35,
+  },
+  'quorum queue with a single active consumer': {
+    'x-queue-type': 'quorum',
+    'x-single-active-consumer': true,
+    'x-delivery-limit': -1,
+  },
 }
 
 for (const [kind, args] of Object.entries(kinds)) {
@@ -241,6 +256,11 @@ for (const [kind, args] of Object.entries(kinds)) {
     t.ok(behavesAsModel(args, true) > (waits ? 5 : -1), 'and come back')
   })
 }
+
+t.test('a quorum queue counts only rejects and losses if the node says so', async () => {
+  const rules = { deliveryLimit: 1, everyReturnFails: false }
+  behavesAsModel({ 'x-queue-type': 'quorum' }, false, rules)
+})
 
 t.test('what is behind a dropped head expires in time', async t => {
   const bench = new QueueBench({ 'x-max-length': 2 })
@@ -303,7 +323,8 @@ t.test('a consumer that is lost with 100,000 messages gives them back in order',
   // Not in the order in which they were published, as a client may give them back.
   const { held } = lost
   while (held.length > 50_000) lost.settle(held.length - 1, 'requeue')
-  for (const { slot, deadline, returns } of held) bench.queue.giveBack(slot, deadline, returns)
+  for (const { slot, deadline, returns } of held)
+    bench.queue.giveBack(slot, deadline, returns, false)
   t.equal(bench.queue.unackedCount, 0)
   t.equal(bench.queue.readyCount, count + 9)
   const next = new TestConsumer(bench, 'next')

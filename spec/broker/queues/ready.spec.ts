@@ -53,7 +53,8 @@ class Bench {
   giveBack(count: number, place: number): void {
     for (let i = 0; i < count && this.out.length > 0; i++) {
       const [entry] = this.out.splice(place % this.out.length, 1) as [Entry]
-      this.ready.giveBack(entry.slot, entry.deadline, entry.returns + 1)
+      const number = this.messages.number(entry.slot)
+      this.ready.giveBack(entry.slot, entry.deadline, entry.returns + 1, number)
       this.model.push({ ...entry, returns: entry.returns + 1 })
     }
     this.model.sort((a, b) => this.messages.number(a.slot) - this.messages.number(b.slot))
@@ -194,8 +195,10 @@ t.test('a hundred thousand that come back at once are given out in order', async
   const { ready, messages } = bench
   const slots = Array.from({ length: 100_000 }, () => bench.add())
   // The numbers of a shuffled deck: 7919 has no factor in common with 100,000.
-  for (let i = 0; i < slots.length; i++)
-    ready.giveBack(slots[(i * 7919) % slots.length] as number, 0, 1)
+  for (let i = 0; i < slots.length; i++) {
+    const slot = slots[(i * 7919) % slots.length] as number
+    ready.giveBack(slot, 0, 1, messages.number(slot))
+  }
   let before = 0
   while (ready.peek()) {
     const number = messages.number(ready.slot)

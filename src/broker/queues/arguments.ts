@@ -17,7 +17,7 @@ import { AmqpError } from '../../wire/replies.js'
 export type QueueType = 'classic' | 'quorum' | 'stream'
 
 /** Types that are known and not built. */
-const missing: readonly QueueType[] = ['quorum', 'stream']
+const missing: readonly QueueType[] = ['stream']
 
 /** RabbitMQ's longest time to live: ten years and a bit, in milliseconds. */
 export const longestTtlMs = 315_360_000_000

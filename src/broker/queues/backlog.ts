@@ -6,6 +6,7 @@
 
 import { Message } from '../../wire/message.js'
 import type { Deadline } from '../deadlines.js'
+import type { LogWaiter } from '../journal.js'
 import { dropBcc } from '../sender-selected.js'
 import { Disposal, settle } from './disposal.js'
 import type { DeathReason, QueueHost } from './host.js'
@@ -17,16 +18,21 @@ import type { Ready } from './ready.js'
 /** Messages that expire or are thrown away in one go: about a millisecond's work. */
 export const removalsPerTurn = 4096
 
-export class Backlog {
+export class Backlog implements LogWaiter {
   /** Ready messages, and their body bytes. */
   count = 0
   bytes = 0
-  /** The first message is being read. */
-  loading = false
+  /** The first message is being read, or is not yet safe. */
+  waiting = false
   readonly #queue: Queue
+  readonly #quorum: boolean
   readonly #host: QueueHost
-  readonly #came: () => void
+  readonly #ready: () => void
   #levels: Levels
+  /** It waits until one of its messages is durable: a quorum queue gives out no other. */
+  #unsafe = false
+  /** The journal tells what becomes durable. */
+  #told = false
   readonly #view = new Message()
   /** Reads contents that are not in memory; from the first time on that one is not. */
   #readAhead: ReadAhead | null = null
@@ -34,34 +40,34 @@ export class Backlog {
   #timed = false
   readonly #expiry: Deadline
 
-  /** `came` is called when the content came that the first message was waiting for. */
-  constructor(queue: Queue, host: QueueHost, came: () => void) {
+  /** `ready` is called when it no longer waits. */
+  constructor(queue: Queue, host: QueueHost, ready: () => void) {
     this.#queue = queue
+    this.#quorum = queue.settings.type === 'quorum'
     this.#host = host
-    this.#came = came
+    this.#ready = ready
     this.#levels = this.#newLevels()
     this.#expiry = { at: 0, place: -1, due: () => this.#expireHead() }
   }
 
   /** A new message. */
-  push(slot: number, priority: number, bodySize: number, deadline: number): void {
-    this.#levels.of(priority).push(slot, deadline)
+  push(slot: number, marks: number, bodySize: number, deadline: number): void {
+    this.#levels.push(slot, marks, deadline)
     this.#entered(bodySize, deadline)
   }
 
   /** A message that a consumer or a get had comes back to its place. */
   giveBack(slot: number, deadline: number, returns: number): void {
-    const { messages } = this.#host
-    this.#levels.of(messages.priority(slot)).giveBack(slot, deadline, returns)
-    this.#entered(messages.bodySize(slot), deadline)
+    this.#levels.giveBack(slot, deadline, returns)
+    this.#looksAgain()
+    this.#entered(this.#host.messages.bodySize(slot), deadline)
   }
 
   /** Takes in a message of an earlier start, younger than all that it has; `watchHead` follows the last. */
   restore(slot: number, deadline: number, returns: number): void {
     const { messages } = this.#host
-    const level = this.#levels.of(messages.priority(slot))
-    if (returns === 0) level.push(slot, deadline)
-    else level.giveBack(slot, deadline, returns)
+    if (returns === 0) this.#levels.push(slot, messages.priority(slot), deadline)
+    else this.#levels.giveBack(slot, deadline, returns)
     this.#entered(messages.bodySize(slot), 0)
     if (deadline !== 0) this.#timed = true
   }
@@ -76,18 +82,34 @@ export class Backlog {
       settle(this.#queue, slot, this.#host)
       return true
     })
+    this.#looksAgain()
   }
 
-  /** The level of the next message, shown there; null if there is none, its content is being read, or more than `most` has expired in front of it. */
+  /** The log is durable up to somewhere. Returns whether it wants to hear more. */
+  durable(): boolean {
+    this.#told = false
+    this.#looksAgain()
+    return false
+  }
+
+  failed(): boolean {
+    return true
+  }
+
+  /** The level of the next message, shown there; null if there is none, it waits for its content or for the log, or more than `most` has expired in front of it. */
   next(most: number): Ready | null {
     const { messages, paging } = this.#host
     for (let level = this.#live(most); ; level = this.#live(most)) {
-      if (level === null || messages.inMemory(level.slot)) return level
+      if (level === null) {
+        if (this.#quorum && this.count > 0 && this.#head() === null) this.#waitForLog()
+        return null
+      }
       const { slot } = level
+      if (messages.inMemory(slot)) return level
       if (!paging.isLost(slot)) {
         this.#readAhead ??= new ReadAhead(messages, paging, () => this.#contentCame())
         this.#readAhead.request(level.line)
-        this.loading = true
+        this.waiting = true
         return null
       }
       this.#leave(level, messages.bodySize(slot))
@@ -122,7 +144,8 @@ export class Backlog {
   /** Sees to it that the first message is looked at when it expires. */
   watchHead(): void {
     if (!this.#timed) return
-    const level = this.#levels.head()
+    const level = this.#head()
+    if (level === null && this.#quorum && this.count > 0) this.#waitForLog()
     if (level === null || level.deadline === 0) return
     if (this.#expiry.place >= 0 && this.#expiry.at <= level.deadline) return
     this.#host.deadlines.set(this.#expiry, level.deadline)
@@ -137,23 +160,24 @@ export class Backlog {
     this.count = 0
     this.bytes = 0
     this.#timed = false
+    this.#looksAgain()
     disposal.endTurn()
   }
 
   #newLevels(): Levels {
     const { messages, pages } = this.#host
-    return new Levels(this.#queue.settings.maxPriority, messages, pages)
+    return new Levels(this.#queue.settings, messages, pages)
   }
 
   /** The level of the next message, once what has expired in front of it is out of the way; null if there is none, or that is more than `most`. */
   #live(most: number): Ready | null {
-    let level = this.#levels.head()
+    let level = this.#head()
     if (!this.#timed || level === null || level.deadline === 0) return level
     const now = this.#host.clock.monotonicMs()
     for (let i = 0; level !== null && level.deadline !== 0 && level.deadline <= now; i++) {
       if (i === most) return null
       this.#remove(level, 'expired')
-      level = this.#levels.head()
+      level = this.#head()
     }
     return level
   }
@@ -164,9 +188,34 @@ export class Backlog {
   }
 
   #contentCame(): void {
-    if (!this.loading) return
-    this.loading = false
-    this.#came()
+    if (!this.waiting || this.#unsafe) return
+    this.waiting = false
+    this.#ready()
+  }
+
+  /** The level of the next message that may be given out. */
+  #head(): Ready | null {
+    const { journal } = this.#host
+    return this.#quorum && journal.keeps
+      ? this.#levels.headUpTo(journal.durableUpTo)
+      : this.#levels.head()
+  }
+
+  /** There are messages, but none is durable. */
+  #waitForLog(): void {
+    this.#unsafe = true
+    this.waiting = true
+    if (this.#told) return
+    this.#told = true
+    this.#host.journal.wait(this)
+  }
+
+  /** Something may be given out now. */
+  #looksAgain(): void {
+    if (!this.#unsafe) return
+    this.#unsafe = false
+    this.waiting = false
+    this.#ready()
   }
 
   #entered(bodySize: number, deadline: number): void {
@@ -181,6 +230,7 @@ export class Backlog {
     level.shift()
     this.count--
     this.bytes -= bodySize
+    if (this.#unsafe) this.#looksAgain()
   }
 
   #remove(level: Ready, reason: DeathReason): void {

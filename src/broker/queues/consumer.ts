@@ -15,6 +15,10 @@ export abstract class Consumer implements RingMember<Consumer> {
   abstract readonly priority: number
   /** It wants the queue for itself. */
   abstract readonly exclusive: boolean
+  /** Deliveries that it has not settled. */
+  outstanding = 0
+  /** It is to hand over to a consumer of higher priority once it has none. */
+  yields = false
   /** Deliveries need no acknowledgement. */
   abstract readonly noAck: boolean
 
@@ -43,15 +47,19 @@ interface Level {
 }
 
 export class Consumers {
-  /** Only the first of them is given messages (single active consumer). */
+  /** Only one of them is given messages (single active consumer). */
   readonly #single: boolean
+  /** It is the first with the highest priority, as in a quorum queue; else the first that came. */
+  readonly #byPriority: boolean
+  #active: Consumer | null = null
   /** All of them, in the order in which they came. */
   readonly all = new Set<Consumer>()
   /** Highest priority first. */
   readonly #levels: Level[] = []
 
-  constructor(single: boolean) {
+  constructor(single: boolean, byPriority: boolean) {
     this.#single = single
+    this.#byPriority = byPriority
   }
 
   get count(): number {
@@ -78,28 +86,72 @@ export class Consumers {
     return this.#first?.exclusive ?? false
   }
 
-  get #first(): Consumer | undefined {
+  get #first(): Consumer | null {
     for (const consumer of this.all) return consumer
-    return undefined
+    return null
+  }
+
+  /** The one that is given messages, if only one is. */
+  get active(): Consumer | null {
+    return this.#active
   }
 
   add(consumer: Consumer): void {
     this.all.add(consumer)
+    if (!this.#single) return
+    const active = this.#active
+    if (active === null) this.#active = consumer
+    else if (this.#byPriority && consumer.priority > active.priority) {
+      active.yields = true
+      this.#leaveRing(active)
+      this.handOver()
+    }
   }
 
   remove(consumer: Consumer): void {
     this.pause(consumer)
     this.all.delete(consumer)
-    if (!this.#single) return
-    const next = this.#first
-    if (next?.willing) this.resume(next)
+    consumer.yields = false
+    if (this.#single) this.#appoint(consumer)
+  }
+
+  /** The active consumer gives way to one of higher priority, once it has nothing to settle. */
+  handOver(): void {
+    const active = this.#active
+    if (active === null || !active.yields || active.outstanding > 0) return
+    active.yields = false
+    this.#active = null
+    // As the last of those that wait.
+    this.all.delete(active)
+    this.all.add(active)
+    this.#appoint(null)
+  }
+
+  /** `gone` has left, or the active one has given way: another is active, or may go on. */
+  #appoint(gone: Consumer | null): void {
+    const active = this.#active
+    if (active !== null && gone !== active) {
+      if (!active.yields || this.#highest.priority > active.priority) return
+      // Nobody is left to give way to.
+      active.yields = false
+    } else {
+      this.#active = this.all.size === 0 ? null : this.#byPriority ? this.#highest : this.#first
+    }
+    if (this.#active?.willing) this.resume(this.#active)
+  }
+
+  /** The first of those with the highest priority. */
+  get #highest(): Consumer {
+    let highest = this.#first as Consumer
+    for (const consumer of this.all) if (consumer.priority > highest.priority) highest = consumer
+    return highest
   }
 
   /** It can take messages now. */
   resume(consumer: Consumer): void {
     if (consumer.ready || !this.all.has(consumer)) return
     consumer.willing = true
-    if (this.#single && consumer !== this.#first) return
+    if (this.#single && (consumer !== this.#active || consumer.yields)) return
     consumer.ready = true
     this.#ring(consumer.priority).join(consumer)
   }
@@ -107,6 +159,10 @@ export class Consumers {
   /** It cannot for the moment. */
   pause(consumer: Consumer): void {
     consumer.willing = false
+    this.#leaveRing(consumer)
+  }
+
+  #leaveRing(consumer: Consumer): void {
     if (!consumer.ready) return
     consumer.ready = false
     const place = this.#place(consumer.priority)

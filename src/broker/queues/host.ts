@@ -10,7 +10,17 @@ import type { Owner, Queue } from './queue.js'
 import type { ReadyPages } from './ready.js'
 
 /** Why a message is dead-lettered, as x-death says it. */
-export type DeathReason = 'rejected' | 'expired' | 'maxlen'
+export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit'
+
+/** What the node decides for all its queues. */
+export interface QueueRules {
+  /** How often a message of a quorum queue may come back where nobody says it; below 0 as often as it will. */
+  readonly deliveryLimit: number
+  /** Any return counts as a failed delivery, as up to RabbitMQ 4.2; else only a reject and the loss of a consumer. */
+  readonly everyReturnFails: boolean
+}
+
+export const standardRules: QueueRules = { deliveryLimit: 20, everyReturnFails: true }
 
 /** What a queue needs from the vhost it lives in. */
 export interface QueueHost {
@@ -21,6 +31,7 @@ export interface QueueHost {
   readonly turn: Turn
   readonly clock: Clock
   readonly deadlines: Deadlines
+  readonly rules: QueueRules
   /**
    * Takes over one reference to a message that leaves `queue`, or that it never took (`entered`
    * is false): to its dead letter exchange, or to nowhere.

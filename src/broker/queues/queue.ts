@@ -1,8 +1,10 @@
 /**
- * A classic queue: what is ready, who consumes, and the rules by which messages leave. A message
+ * A queue: what is ready, who consumes, and the rules by which messages leave. A message
  * that meets an empty queue and a consumer with credit goes straight through; everything else
  * waits in backlog.ts and is delivered at the end of the turn. Of messages in consumers' hands the
  * queue keeps only the count: the channel knows which they are, and settles or returns them.
+ * Quorum queues are the same but for the rules of quorum.ts; with a log they hand nothing straight
+ * through, because they give out only what is durable.
  *
  * At any moment: published = ready + unacked + left.
  */
@@ -22,6 +24,7 @@ import { type Consumer, Consumers } from './consumer.js'
 import { settle } from './disposal.js'
 import type { QueueDeclaration, QueueHost } from './host.js'
 import type { Ready } from './ready.js'
+import { deliveryCount, returnedAgain, showCounts } from './return-count.js'
 import type { QueueSettings } from './settings.js'
 
 /** A connection that owns exclusive queues, which are removed when it ends. */
@@ -71,10 +74,11 @@ export class Queue implements TurnParty {
 
   readonly #host: QueueHost
   readonly #backlog: Backlog
+  readonly #quorum: boolean
   #limited = false
   /** There is more in it than may be, which goes in the next turns. */
   #overfull = false
-  /** Who is called when the first message was read. */
+  /** Who is called when the first message can be given out. */
   #waiters: (() => void)[] = []
   #waitsForTurn = false
   readonly #lease: Deadline
@@ -88,9 +92,10 @@ export class Queue implements TurnParty {
     this.arguments = declaration.arguments
     this.ruling = ruling
     this.settings = ruling.settingsOf(declaration.arguments)
-    this.consumers = new Consumers(this.settings.singleActiveConsumer)
+    this.#quorum = this.settings.type === 'quorum'
+    this.consumers = new Consumers(this.settings.singleActiveConsumer, this.#quorum)
     this.#host = host
-    this.#backlog = new Backlog(this, host, () => this.#contentCame())
+    this.#backlog = new Backlog(this, host, () => this.#headReady())
     this.#lease = { at: 0, place: -1, due: () => host.queueUnused(this) }
     this.#follow()
   }
@@ -108,6 +113,11 @@ export class Queue implements TurnParty {
     this.#follow()
   }
 
+  /** Every message is persistent here, whatever its delivery mode. */
+  get keepsAll(): boolean {
+    return this.#quorum
+  }
+
   /** Messages that wait to be delivered, and their body bytes. */
   get readyCount(): number {
     return this.#backlog.count
@@ -122,9 +132,10 @@ export class Queue implements TurnParty {
     if (this.deleted) return true
     if (this.#limited && this.#refuses(arrival)) return false
     this.publishedCount++
+    if (this.#quorum) arrival.marks |= Mark.persistent
     const ttlMs = this.#ttlMs(arrival.expirationMs)
     const deadline = ttlMs < 0 ? 0 : this.#host.clock.monotonicMs() + ttlMs
-    if (this.#backlog.count === 0) {
+    if (this.#backlog.count === 0 && !(this.#quorum && this.#host.journal.keeps && ttlMs !== 0)) {
       const consumer = this.consumers.next()
       if (consumer !== null) {
         if (consumer.noAck) {
@@ -142,23 +153,37 @@ export class Queue implements TurnParty {
       return true
     }
     const slot = this.#keep(arrival, ttlMs)
-    this.#backlog.push(slot, arrival.marks & 255, arrival.message.bodySize, deadline)
+    this.#backlog.push(slot, arrival.marks, arrival.message.bodySize, deadline)
     this.#wake()
     if (this.#limited) this.#dropExcess()
     return true
   }
 
-  /** A message that a consumer or a get had comes back to its place. */
-  giveBack(slot: number, deadline: number, returns: number): void {
+  /**
+   * A message that a consumer or a get had comes back to its place. `failed`: it was rejected, or
+   * who had it is gone.
+   */
+  giveBack(slot: number, deadline: number, before: number, failed: boolean): void {
     this.unackedCount--
     if (this.deleted) {
       this.#settle(slot)
       return
     }
-    if (this.logs(slot)) this.#host.journal.giveBack(this, slot, returns + 1)
-    this.#backlog.giveBack(slot, deadline, returns + 1)
+    const returns = returnedAgain(before, failed || this.#host.rules.everyReturnFails)
+    const limit = this.deliveryLimit
+    if (limit >= 0 && deliveryCount(returns) > limit) {
+      this.#host.bury(this, slot, 'delivery_limit', true)
+      return
+    }
+    if (this.logs(slot)) this.#host.journal.giveBack(this, slot, returns)
+    this.#backlog.giveBack(slot, deadline, returns)
     this.#wake()
     if (this.#limited) this.#dropExcess()
+  }
+
+  /** How often a delivery may fail; below 0: as often as it will. */
+  get deliveryLimit(): number {
+    return this.settings.deliveryLimit ?? (this.#quorum ? this.#host.rules.deliveryLimit : -1)
   }
 
   /** A message that a consumer or a get had is done with. */
@@ -191,10 +216,11 @@ export class Queue implements TurnParty {
     this.used()
     // However much has expired: an answer that the queue is empty must be true.
     const level = this.#backlog.next(Number.POSITIVE_INFINITY)
-    if (level === null) return this.#backlog.loading ? Got.later : Got.nothing
+    if (level === null) return this.#backlog.waiting ? Got.later : Got.nothing
     const { slot, deadline, returns } = level
     const redelivered = this.#redelivered(slot, returns)
     const message = this.#backlog.take(level)
+    if (returns > 0 && this.#showsCounts) showCounts(message, returns, this.#quorum)
     if (noAck) {
       take(message, -1, redelivered, deadline, returns)
       this.#settle(slot)
@@ -248,6 +274,12 @@ export class Queue implements TurnParty {
     else this.used()
   }
 
+  /** The active consumer has settled all, and another is to take its place (single active consumer). */
+  handOver(): void {
+    this.consumers.handOver()
+    if (this.readyCount > 0) this.#schedule()
+  }
+
   /** A consumer can take messages (again). */
   resume(consumer: Consumer): void {
     this.consumers.resume(consumer)
@@ -279,6 +311,11 @@ export class Queue implements TurnParty {
     deadlines.set(this.#lease, clock.monotonicMs() + this.settings.expiresMs)
   }
 
+  /** Somebody declared it again, which is no use of a quorum queue. */
+  declaredAgain(): void {
+    if (!this.#quorum) this.used()
+  }
+
   /** Delivers what waits to whoever can take it. */
   endTurn(): void {
     this.#waitsForTurn = false
@@ -298,6 +335,7 @@ export class Queue implements TurnParty {
       const redelivered = this.#redelivered(slot, returns)
       const message = this.#backlog.take(level)
       bytes += message.bodySize
+      if (returns > 0 && this.#showsCounts) showCounts(message, returns, this.#quorum)
       if (consumer.noAck) {
         consumer.deliver(message, -1, redelivered, deadline, returns)
         this.#settle(slot)
@@ -334,13 +372,18 @@ export class Queue implements TurnParty {
     )
   }
 
+  /** Who gets a message again sees how often it came back. */
+  get #showsCounts(): boolean {
+    return this.#quorum || this.settings.deliveryLimit !== null
+  }
+
   /** A message has left for good. */
   #settle(slot: number): void {
     settle(this, slot, this.#host)
   }
 
-  /** The content of the first message came. */
-  #contentCame(): void {
+  /** The first message can be given out. */
+  #headReady(): void {
     this.#schedule()
     const waiters = this.#waiters
     this.#waiters = []
@@ -353,7 +396,7 @@ export class Queue implements TurnParty {
   }
 
   #schedule(): void {
-    if (this.#waitsForTurn || this.#backlog.loading) return
+    if (this.#waitsForTurn || this.#backlog.waiting) return
     this.#waitsForTurn = true
     this.#host.turn.add(Stage.deliver, this)
   }

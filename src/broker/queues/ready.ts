@@ -91,10 +91,10 @@ export class Ready implements Line {
     this.count++
   }
 
-  /** A delivered message comes back to its place. */
-  giveBack(slot: number, deadline: number, returns: number): void {
+  /** A delivered message comes back to its place: its number, if the order is that of publishing. */
+  giveBack(slot: number, deadline: number, returns: number, place: number): void {
     this.#returned ??= new Returned()
-    this.#returned.push(this.#messages.number(slot), slot, deadline, returns)
+    this.#returned.push(place, slot, deadline, returns)
     this.count++
   }
 
