@@ -26,8 +26,8 @@ const unknownType = (title: string, rabbit310: string | RegExp): Exception => ({
   title,
   rabbit310,
   leveret:
-    /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue '.+' in vhost '\/': "unsupported queue type '(quorum|stream)'"$/,
-  why: 'quorum queues and streams are refused until they are there',
+    /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue '.+' in vhost '\/': "unsupported queue type 'stream'"$/,
+  why: 'streams are refused until they are there',
 })
 
 export const exceptions: readonly Exception[] = [
@@ -141,16 +141,8 @@ export const exceptions: readonly Exception[] = [
 
   // ------------------------------------------------------------------- queue types still to come
   unknownType(
-    '2.6 a quorum queue cannot be server-named',
-    'channel 406 50,10 PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue',
-  ),
-  unknownType(
     '2.9 a stream cannot be purged',
     /^connection 540 50,30 NOT_IMPLEMENTED - queue.purge not supported by stream queues queue '.+' in vhost '\/'$/,
-  ),
-  unknownType(
-    '2.10 a quorum queue takes neither if-unused nor if-empty',
-    /^connection 540 50,40 NOT_IMPLEMENTED - cannot delete queue '.+' in vhost '\/'\. queue\.delete operations with if-(unused|empty) flag set are not supported by quorum queues$/,
   ),
   unknownType(
     '2.16 a stream has no basic.get',

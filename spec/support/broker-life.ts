@@ -64,7 +64,7 @@ export interface Delivery {
   readonly deadline: number
 }
 
-export type Settlement = 'complete' | 'requeue' | 'discard'
+export type Settlement = 'complete' | 'requeue' | 'discard' | 'fail'
 
 /** Takes messages until it has `limit` in hands. */
 export class Taker extends Consumer {
@@ -120,14 +120,14 @@ export class Taker extends Consumer {
   /** Everything in hands goes back, and no more comes: its connection ends. */
   end(): void {
     this.queue.removeConsumer(this)
-    while (this.held.length > 0) settle(this.held.shift() as Delivery, 'requeue')
+    while (this.held.length > 0) settle(this.held.shift() as Delivery, 'fail')
   }
 }
 
 export function settle({ queue, slot, deadline, returns }: Delivery, how: Settlement): void {
   if (how === 'complete') queue.complete(slot)
   else if (how === 'discard') queue.discard(slot)
-  else queue.giveBack(slot, deadline, returns, false)
+  else queue.giveBack(slot, deadline, returns, how === 'fail')
 }
 
 /** A channel that publishes and is told of its confirms; `progress` stands in for the journal. */
@@ -324,9 +324,10 @@ export class BrokerLife {
       const head = bytes.subarray(0, bytes.length - body.length - 1)
       arrival.message.at(head, 0, head.length, [body.subarray(0, 1000), body.subarray(1000)])
     }
-    const { expiration, priority = 0 } = properties
+    const { expiration, priority } = properties
     const expirationMs = expiration === undefined ? -1 : Number(expiration)
-    const marks = priority | (persistent ? Mark.persistent : 0)
+    const given = priority === undefined ? 0 : priority | Mark.prioritised
+    const marks = given | (persistent ? Mark.persistent : 0)
     arrival.begin(marks, expirationMs, body.length >= largeBody)
     return (this.vhost.publish(router.route(arrival.message, null), arrival, null) & 2) === 0
   }
