@@ -30,6 +30,15 @@ const unknownType = (title: string, rabbit310: string | RegExp): Exception => ({
   why: 'streams are refused until they are there',
 })
 
+/** 3.10 knows where a leader is to be for quorum queues and streams alone. */
+const leaderLocator = (locator: string, leveret: string | RegExp = 'queue.declare-ok') => ({
+  title: `4.1 x-queue-leader-locator S ${locator}`,
+  rabbit310:
+    /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-queue-leader-locator' for queue '.+' in vhost '\/' of queue type rabbit_classic_queue$/,
+  leveret,
+  why: 'section 4.1: since 4.x classic queues take it too',
+})
+
 export const exceptions: readonly Exception[] = [
   // ------------------------------------------------------------------------------------- frames
   {
@@ -138,6 +147,22 @@ export const exceptions: readonly Exception[] = [
     leveret: /^channel 406 40,10 PRECONDITION_FAILED - (unknown|invalid) exchange type 'classic'$/,
     why: 'appendix B row 7',
   },
+
+  // ------------------------------------------------------------------------ arguments of queues
+  {
+    title: '4.1 x-delivery-limit I 5',
+    rabbit310:
+      /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue '.+' in vhost '\/' of queue type rabbit_classic_queue$/,
+    leveret: 'queue.declare-ok',
+    why: 'an extension of ours: classic queues may have a delivery limit',
+  },
+  leaderLocator('client-local'),
+  leaderLocator('balanced'),
+  leaderLocator('least-leaders'),
+  leaderLocator(
+    'nearby',
+    /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-queue-leader-locator' for queue '.+' in vhost '\/': invalid_queue_locator_arg$/,
+  ),
 
   // ------------------------------------------------------------------- queue types still to come
   unknownType(
