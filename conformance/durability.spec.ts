@@ -86,6 +86,64 @@ for (const signal of signals) {
     t.notOk(await client.exchangeExists('source'), 'nor the exchange it left without a binding')
   })
 
+  t.test(`confirmed messages are as they were after ${signal}`, async t => {
+    const headers = { text: 'héllo', list: [1, 'two', { three: true }] }
+    const full = { headers, messageId: 'id', contentType: 'text/plain', timestamp: 1_700_000_000 }
+    const dyingTo = (key: string) => ({
+      arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': key },
+    })
+    const client = await restarted(t, await dataFolder(t), signal, async first => {
+      const { channel } = first
+      await channel.assertQueue('q')
+      await channel.assertQueue('priorities', { maxPriority: 5 })
+      await channel.assertQueue('graves')
+      await channel.assertQueue('late graves')
+      await channel.assertQueue('dying', dyingTo('graves'))
+      await channel.assertQueue('expiring', dyingTo('late graves'))
+      const publisher = await first.openConfirmChannel()
+      const send = (queue: string, body: string, options: object = {}) =>
+        publisher.sendToQueue(queue, Buffer.from(body), { persistent: true, ...options })
+      send('q', 'first', full)
+      send('q', 'transient', { persistent: false })
+      send('q', 'unacked')
+      send('q', 'third', { expiration: 600_000 })
+      for (const priority of [1, 4, 0, 4]) send('priorities', `of ${priority}`, { priority })
+      send('dying', 'rejected')
+      send('expiring', 'expires', { expiration: 50 })
+      await publisher.waitForConfirms()
+      const got = await eventually('the first message', () => channel.get('q'))
+      const unacked = await first.openChannel()
+      for (let i = 0; i < 2; i += 1) await unacked.get('q')
+      channel.nack(got, false, true)
+      const dead = await eventually('what is to be rejected', () => channel.get('dying'))
+      channel.nack(dead, false, false)
+      await first.untilReady('graves', 1)
+    })
+    const messages = []
+    for (let i = 0; i < 3; i += 1) messages.push(await client.get('q'))
+    t.strictSame(
+      messages.map(({ content, fields }) => [content.toString(), fields.redelivered]),
+      [
+        ['first', true],
+        ['unacked', true],
+        ['third', signal === 'SIGKILL'],
+      ],
+    )
+    t.match(messages[0]?.properties, full)
+    t.equal(messages[2]?.properties.expiration, '600000')
+    t.strictSame(await client.drain('q'), [], 'and nothing else')
+    t.strictSame(await client.drain('priorities'), ['of 4', 'of 4', 'of 1', 'of 0'])
+    for (const [queue, body, reason] of [
+      ['graves', 'rejected', 'rejected'],
+      ['late graves', 'expires', 'expired'],
+    ] as const) {
+      const { content, properties } = await client.getEventually(queue)
+      t.equal(content.toString(), body)
+      t.match(properties.headers?.['x-death'], [{ reason, count: 1 }])
+    }
+    for (const queue of ['dying', 'expiring']) t.equal(await client.ready(queue), 0, queue)
+  })
+
   t.test(`bindings between durable objects lead on after ${signal}`, async t => {
     const client = await restarted(t, await dataFolder(t), signal, async ({ channel }) => {
       await channel.assertQueue('q')
