@@ -2,6 +2,7 @@
  * Leveret inside a Node program: a broker in this process that says nothing. It is in memory and
  * leaves nothing behind, unless it is given a data_dir.
  */
+import { listeningUrl, type Protocol } from './node/listeners.js'
 import { Node } from './node/node.js'
 import { settingsFrom } from './node/settings.js'
 import { silence } from './platform/log.js'
@@ -19,12 +20,25 @@ export interface BrokerOptions {
   readonly settings?: Readonly<Record<string, unknown>>
 }
 
+/** A place where a broker listens. */
+export interface BrokerListener {
+  readonly protocol: Protocol
+  /** Of a WebSocket without credentials, which are no part of such a URL. */
+  readonly url: string
+  readonly host: string
+  readonly port: number
+}
+
 /** A broker that runs in this process. */
 export interface RunningBroker {
   /** What a client connects to, for example amqp://guest:guest@127.0.0.1:40123 */
   readonly url: string
   readonly host: string
   readonly port: number
+  /** Everywhere it listens, by the settings; what stands above is the first of these. */
+  readonly listeners: readonly BrokerListener[]
+  /** Reads the certificates anew, for connections to come. Rejects if they are not good, and then those in use stay. */
+  renewCertificates(): Promise<void>
   /** Closes clients with 320, then the listener; resolves when no handle is left open. */
   close(): Promise<void>
 }
@@ -44,17 +58,21 @@ export async function startBroker(options: BrokerOptions = {}): Promise<RunningB
     persistence,
   })
   const node = await Node.start(settings, silence)
-  const credentials = [settings.default_user, settings.default_pass].map(encodeURIComponent)
+  const user = [settings.default_user, settings.default_pass].map(encodeURIComponent)
+  const listeners = node.listening.map(listening => ({
+    ...listening,
+    url: listeningUrl(listening, `${user.join(':')}@`),
+  }))
+  const { url, host: address, port: number } = listeners[0] ?? nowhere
   return {
-    url: `amqp://${credentials.join(':')}@${authority(node.host)}:${node.port}`,
-    host: node.host,
-    port: node.port,
+    url,
+    host: address,
+    port: number,
+    listeners,
+    renewCertificates: () => node.renewCertificates(),
     close: () => node.stop(),
   }
 }
 
-/** An address as it stands in a URL; all interfaces are reached by loopback. */
-function authority(address: string): string {
-  if (address === '::' || address === '0.0.0.0') return '127.0.0.1'
-  return address.includes(':') ? `[${address}]` : address
-}
+/** What a broker that nobody can connect to has for its first listener. */
+const nowhere = { url: '', host: '', port: 0 }

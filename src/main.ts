@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The program `leveret`: settings, node, signals. Nothing else. */
 import { helpText } from './node/command-line.js'
+import { listeningText } from './node/listeners.js'
 import { createLogger } from './node/logger.js'
 import { memoryLimit } from './node/memory-monitor.js'
 import { Node } from './node/node.js'
@@ -51,6 +52,11 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
   try {
     node = await Node.start(settings, log)
   } catch (error) {
+    if (error instanceof SettingsError) {
+      for (const problem of error.problems) log.error({}, problem)
+      process.exitCode = exitConfiguration
+      return
+    }
     const { code, message, syscall } = error as NodeJS.ErrnoException
     const listening = syscall === 'listen' || syscall === 'getaddrinfo'
     log.error({ code }, `could not ${listening ? 'listen for AMQP' : 'start'}: ${message}`)
@@ -59,7 +65,8 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
   }
   const mebibytes = Math.round(memoryLimit(settings) / 2 ** 20)
   log.info({}, `Memory high watermark set to ${mebibytes} MiB`)
-  log.info({ host: node.host, port: node.port }, `started TCP listener on ${listenerName(node)}`)
+  for (const listening of node.listening)
+    log.info({ ...listening }, `started ${listeningText(listening)}`)
   if (process.stdout.isTTY) process.stdout.write(banner(node, origin))
   log.info({}, 'Server startup complete')
 
@@ -77,19 +84,22 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
       },
     )
   }
+  const reload = () =>
+    node.renewCertificates().then(
+      () => log.info({}, 'certificates are read anew'),
+      error => log.error({}, `certificates stay as they are: ${error.message}`),
+    )
+  process.on('SIGHUP', reload)
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
 }
 
-function listenerName({ host, port }: Node): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
 function banner(node: Node, origin: string | null): string {
+  const listeners = node.listening.map(listeningText).join('\n              ')
   return `
   Leveret ${version}
 
-    AMQP      ${listenerName(node)}
+    AMQP      ${listeners}
     settings  ${origin ?? 'defaults'}
     data      ${node.folder?.path ?? 'in memory; nothing survives a stop'}
 

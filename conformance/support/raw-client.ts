@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import {
   BODY,
   contentFrames,
@@ -107,7 +108,7 @@ export class RawClient {
 
   private constructor(socket: Socket) {
     this.#socket = socket
-    socket.setNoDelay(true)
+    socket.setNoDelay?.(true)
     this.ended = new Promise(resolve => {
       const finish = (how: Ending['how']) => {
         if (this.#ending !== undefined) return
@@ -131,6 +132,11 @@ export class RawClient {
         resolve(new RawClient(socket))
       })
     })
+  }
+
+  /** Speaks in a stream that somebody else has made: TLS, a WebSocket. */
+  static over(stream: Duplex): RawClient {
+    return new RawClient(stream as Socket)
   }
 
   /** Logged in, tuned and opened. */

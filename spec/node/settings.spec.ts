@@ -40,8 +40,28 @@ async function problems(world: World): Promise<readonly string[]> {
 }
 
 const understood: [SettingName, given: unknown, meant: unknown][] = [
-  ['listeners.tcp.default', 0, 0],
-  ['listeners.tcp.default', '65535', 65535],
+  ['listeners.tcp.default', 0, [{ host: null, port: 0 }]],
+  ['listeners.tcp.default', '65535', [{ host: null, port: 65535 }]],
+  [
+    'listeners.tcp.default',
+    '5672, 127.0.0.1:5673,[::1]:5674',
+    [
+      { host: null, port: 5672 },
+      { host: '127.0.0.1', port: 5673 },
+      { host: '::1', port: 5674 },
+    ],
+  ],
+  [
+    'listeners.tcp.default',
+    [5672, 'a.example:1'],
+    [
+      { host: null, port: 5672 },
+      { host: 'a.example', port: 1 },
+    ],
+  ],
+  ['listeners.ssl.default', 'none', []],
+  ['anonymous_login_user', 'none', null],
+  ['anonymous_login_user', 'guest', 'guest'],
   ['heartbeat', 65535, 65535],
   ['frame_max', 2 ** 31, 2 ** 31],
   ['tcp_listen_options.nodelay', false, false],
@@ -80,6 +100,10 @@ const refused: [SettingName, given: unknown][] = [
   ['listeners.tcp.default', 5672.5],
   ['listeners.tcp.default', ''],
   ['listeners.tcp.default', null],
+  ['listeners.tcp.default', []],
+  ['listeners.tcp.default', '::1:5672'],
+  ['listeners.tcp.default', '127.0.0.1:65536'],
+  ['listeners.tcp.default', 'host'],
   ['heartbeat', '60s'],
   ['heartbeat', '0x10'],
   ['frame_max', 4095],
@@ -97,7 +121,7 @@ const refused: [SettingName, given: unknown][] = [
   ['handshake_timeout', '30 days'],
   ['handshake_timeout', '597h'],
   ['max_connections', 0],
-  ['auth_mechanisms', ['EXTERNAL']],
+  ['auth_mechanisms', ['SCRAM-SHA-256']],
   ['auth_mechanisms', 'none'],
   ['loopback_users', ['']],
   ['loopback_users', { guest: false }],
@@ -145,7 +169,11 @@ t.test('a flag wins over the environment, that over the file, that over the defa
   t.equal((await read({ file, env })).settings.heartbeat, 20)
   t.equal((await read({ file, env, argv: ['--set', 'heartbeat=30'] })).settings.heartbeat, 30)
   const twice = ['--port', '1', '--set', 'listeners.tcp.default=2']
-  t.equal((await read({ argv: twice })).settings['listeners.tcp.default'], 2, 'the last flag wins')
+  t.same(
+    (await read({ argv: twice })).settings['listeners.tcp.default'],
+    [{ host: null, port: 2 }],
+    'the last flag wins',
+  )
 })
 
 t.test('names in a file are nested, dotted, or half of each', async t => {
@@ -196,7 +224,7 @@ t.test('each flag gives its setting', async t => {
   const { settings } = await read({ argv })
   t.match(settings, {
     'listeners.tcp.ip': '127.0.0.1',
-    'listeners.tcp.default': 0,
+    'listeners.tcp.default': [{ host: null, port: 0 }],
     data_dir: '/d',
     persistence: 'memory',
     'log.console.formatter': 'json',

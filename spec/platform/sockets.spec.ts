@@ -2,11 +2,13 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import t, { type Test } from 'tap'
+import { SystemClock } from '../../src/platform/clock.js'
 import { listen, type Socket, type SocketOwner } from '../../src/platform/sockets.js'
 import { Turn } from '../../src/platform/turn.js'
 
 /** Our end of a connection, and what it heard. */
 class Owner implements SocketOwner {
+  readonly isStranger = true
   readonly heard: string[] = []
   bytes = Buffer.alloc(0)
   /** Called with what has just been heard. */
@@ -59,12 +61,32 @@ async function connected(t: Test): Promise<Pair> {
   const socket = new Promise<Socket>(resolve => {
     accepted = resolve
   })
-  const options = { port: 0, host: '127.0.0.1', backlog: 8, noDelay: true, keepAlive: true }
-  const fail = (error: Error) => t.fail(String(error))
-  const listener = await listen(options, turn, socket => accepted(socket), fail)
+  const options = {
+    port: 0,
+    host: '127.0.0.1',
+    backlog: 8,
+    noDelay: true,
+    keepAlive: true,
+    proxyProtocol: false,
+    enteringTimeoutMs: 5000,
+  }
+  const owner = new Owner()
+  const listener = await listen(
+    options,
+    { turn, clock: new SystemClock() },
+    {
+      admits: () => true,
+      accept: socket => {
+        accepted(socket)
+        return owner
+      },
+      refused: (_, reason) => t.fail(reason),
+      failed: error => t.fail(String(error)),
+    },
+  )
   const peer = net.connect({ port: listener.port, host: '127.0.0.1', allowHalfOpen: true })
   await once(peer, 'connect')
-  const pair = { socket: await socket, owner: new Owner(), peer }
+  const pair = { socket: await socket, owner, peer }
   pair.socket.attach(pair.owner)
   t.teardown(async () => {
     peer.destroy()
@@ -92,7 +114,7 @@ const flood = 16 * 1024 * 1024
 function behaviour(t: Test): void {
   t.test('it knows both of its ends', async t => {
     const { socket, peer } = await connected(t)
-    t.match(socket, {
+    t.match(socket.peer, {
       remoteAddress: '127.0.0.1',
       remotePort: peer.localPort,
       localAddress: '127.0.0.1',

@@ -1,5 +1,7 @@
 /** A socket without a network: takes as much as the test allows, and watches over the bytes it has not taken yet. */
+import { Peer } from '../../src/platform/peer.js'
 import type { Socket, SocketOwner } from '../../src/platform/sockets.js'
+import type { TlsSession } from '../../src/platform/tls-session.js'
 
 interface Held {
   readonly bytes: Uint8Array
@@ -7,10 +9,13 @@ interface Held {
 }
 
 export class FakeSocket implements Socket {
-  readonly remoteAddress = '127.0.0.1'
-  readonly remotePort = 50_000
-  readonly localAddress = '127.0.0.1'
-  readonly localPort = 5672
+  readonly peer = new Peer({
+    remoteAddress: '127.0.0.1',
+    remotePort: 50_000,
+    localAddress: '127.0.0.1',
+    localPort: 5672,
+  })
+  tls: TlsSession | null = null
   /** Bytes it will still take before it holds the rest back. */
   room = Number.POSITIVE_INFINITY
   /** Calls of write and writeAll. */

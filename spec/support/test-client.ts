@@ -23,6 +23,8 @@ export const protocolSettings: ProtocolSettings = {
   maxConnections: 100,
   consumersPerChannelMax: 100,
   mechanisms: ['PLAIN', 'AMQPLAIN'],
+  anonymous: null,
+  certificateLogin: null,
   clusterName: 'test',
   product: 'RabbitMQ',
   productVersion: '4.0.0',
@@ -95,7 +97,7 @@ export class TestClient {
 
   constructor(host: SimulatedBroker) {
     this.connection = new Connection(this.socket, host.broker, protocolSettings, {
-      startFrame: startFrame(protocolSettings),
+      startFrame: tls => startFrame(protocolSettings, tls),
       get isFull() {
         return host.full
       },

@@ -30,6 +30,7 @@ class Bench {
 
   constructor() {
     this.socket.attach({
+      isStranger: false,
       received: () => {},
       drained: () => this.writer.drained(),
       ended: () => {},

@@ -6,7 +6,6 @@ import { type Logger, shown } from '../platform/log.js'
 import type { Socket } from '../platform/sockets.js'
 import type { AmqpError } from '../wire/replies.js'
 import type { Handshake } from './handshake.js'
-import { hint } from './peer.js'
 
 export class ConnectionLog {
   readonly #log: Logger
@@ -15,9 +14,8 @@ export class ConnectionLog {
 
   /** A connection is called by the addresses of its socket. */
   constructor(log: Logger, socket: Socket, handshake: Handshake) {
-    const { remoteAddress, remotePort, localAddress, localPort } = socket
     this.#log = log
-    this.#fields = { conn: `${remoteAddress}:${remotePort} -> ${localAddress}:${localPort}` }
+    this.#fields = { conn: socket.peer.title }
     this.#handshake = handshake
   }
 
@@ -102,4 +100,11 @@ export class ConnectionLog {
     const name = connectionName === '' ? '' : ` - ${shown(connectionName)}`
     return `(${this.#fields.conn}${name}, vhost: '${vhost?.name ?? 'none'}', user: '${shown(user)}')`
   }
+}
+
+/** What a peer that speaks something else than AMQP probably is, to be put behind a log line. */
+function hint(header: Buffer): string {
+  if (/^(GET|POST|PUT|HEAD|OPTIO)/.test(header.toString('latin1'))) return ' (an HTTP client?)'
+  if (header.toString('latin1').startsWith('PROXY ')) return ' (a proxy? see proxy_protocol)'
+  return header[0] === 0x16 && header[1] === 0x03 ? ' (a TLS client?)' : ''
 }

@@ -7,7 +7,9 @@ import type { Alarms } from '../broker/alarms.js'
 import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
 import type { Session } from '../broker/sessions.js'
+import type { Peer } from '../platform/peer.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
+import type { TlsSession } from '../platform/tls-session.js'
 import { Stage } from '../platform/turn.js'
 import { decodeMethod, encodeMethodFrame } from '../wire/codec.js'
 import { checkType, Frame, FrameParser, methodIdOf, unexpectedFrame } from '../wire/frame-parser.js'
@@ -30,7 +32,6 @@ import {
 import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
 import { Intake, Pause } from './intake.js'
 import { OpenChannels } from './open-channels.js'
-import { isLoopback } from './peer.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Frames taken before frame_max is agreed: room for a large token in start-ok. */
@@ -51,8 +52,8 @@ const unsentMax = 4 * 1024 * 1024
 
 /** What is told when a connection ends. */
 export interface ConnectionHost {
-  /** What every client is greeted with. */
-  readonly startFrame: Buffer
+  /** What every client is greeted with, by TLS or not. */
+  startFrame(tls: boolean): Buffer
   /** No further connection may be opened. */
   readonly isFull: boolean
   opened(connection: Connection): void
@@ -138,7 +139,15 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   get fromLoopback(): boolean {
-    return isLoopback(this.#socket.remoteAddress)
+    return this.#socket.peer.fromLoopback
+  }
+
+  get peer(): Peer {
+    return this.#socket.peer
+  }
+
+  get tls(): TlsSession | null {
+    return this.#socket.tls
   }
 
   get isFull(): boolean {
@@ -159,6 +168,10 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   get waitsForReader(): boolean {
     return this.#intake.pausedFor(Pause.output)
+  }
+
+  get isStranger(): boolean {
+    return this.#state === 'header' || this.#state === 'handshake'
   }
 
   /** Whether the client announced a capability. */
@@ -197,7 +210,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   /** Ends the connection from our side, for example `CONNECTION_FORCED`. */
   close(error: AmqpError): void {
-    if (this.#state === 'header' || this.#state === 'handshake') this.#socket.destroy()
+    if (this.isStranger) this.#socket.destroy()
     else if (this.#state === 'running') this.#refuse(error, 0)
   }
 
@@ -290,7 +303,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     }
     this.#log.accepted()
     this.#state = 'handshake'
-    this.writer.write(this.#host.startFrame)
+    this.writer.write(this.#host.startFrame(this.tls !== null))
     if (bytes.length > missing) {
       const rest = bytes.subarray(missing)
       this.#parse(rest, 0, rest.length)
@@ -415,7 +428,9 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
       return
     }
     this.#log.connectionError(error)
-    if (this.#state === 'handshake' && this.#handshake.state === 'starting') this.#goSilent()
+    const { state } = this.#handshake
+    const stranger = state === 'starting' || state === 'securing'
+    if (this.#state === 'handshake' && stranger) this.#goSilent()
     else this.#refuse(error, framed ? methodId : 0)
     if (!framed) this.#state = 'deaf'
   }

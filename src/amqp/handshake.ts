@@ -7,17 +7,12 @@ import { admitConnection } from '../broker/access/admission.js'
 import type { Asker } from '../broker/access/rights.js'
 import { type Broker, vhostNamed } from '../broker/broker.js'
 import type { Vhost } from '../broker/vhost.js'
+import type { TlsSession } from '../platform/tls-session.js'
 import { encodeMethodFrame } from '../wire/codec.js'
-import {
-  checkTable,
-  decodeTable,
-  type FieldTable,
-  fieldTable,
-  lookup,
-  textOf,
-} from '../wire/field-table.js'
+import { type FieldTable, fieldTable, lookup } from '../wire/field-table.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
+import { offered, respond } from './sasl.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Smallest frame_max taken: clients from before RabbitMQ 4.1 ask for it. */
@@ -41,11 +36,13 @@ const capabilities = [
 ] as const
 export type Capability = (typeof capabilities)[number]
 
+const nothing = Buffer.alloc(0)
+
 /** Of a connection's name so much is kept. */
 const nameBytesMax = 1024
 
 /** States of the handshake, by the names that reply texts use. */
-export type HandshakeState = 'starting' | 'tuning' | 'opening' | 'running'
+export type HandshakeState = 'starting' | 'securing' | 'tuning' | 'opening' | 'running'
 
 /** A login that was refused: how the client hears of it depends on what it announced. */
 export class LoginRefused extends Error {
@@ -61,6 +58,8 @@ export class LoginRefused extends Error {
 /** The sending side, as far as the handshake needs it. */
 export interface HandshakeHost {
   readonly fromLoopback: boolean
+  /** Null: the connection is not one of TLS. */
+  readonly tls: TlsSession | null
   /** The broker has as many open connections as it may. */
   readonly isFull: boolean
   send<M extends MethodName>(channel: number, name: M, args: Arguments<M>): void
@@ -71,12 +70,13 @@ export class Handshake {
   user = ''
   /** The user may publish in the name of others: as it was tagged when it logged in. */
   impersonates = false
+  /** How the client proved to be the user. */
+  mechanism = ''
   vhost: Vhost | null = null
   /** What the user may do in the vhost. */
   rights: Asker | null = null
   /** The name that the client gave the connection, or an empty one. */
   connectionName = ''
-  mechanism = ''
   /** What the client told of itself; kept only as long as somebody may hear of it. */
   clientProperties: FieldTable = []
   /** What the client can do, of all that we ask it for. */
@@ -85,6 +85,8 @@ export class Handshake {
   frameMax = 0
   channelMax = 0
   heartbeatSeconds = 0
+  /** What the client said before it was asked for more. */
+  #firstResponse = nothing
 
   readonly #broker: Broker
   readonly #settings: ProtocolSettings
@@ -105,6 +107,8 @@ export class Handshake {
   accept(method: Method): boolean {
     const { state } = this
     if (state === 'starting' && method.name === 'connection.start-ok') this.#startOk(method.args)
+    else if (state === 'securing' && method.name === 'connection.secure-ok')
+      this.#logIn(method.args.response)
     else if (state === 'tuning' && method.name === 'connection.tune-ok') this.#tuneOk(method.args)
     else if (state === 'opening' && method.name === 'connection.open') {
       this.#open(method.args)
@@ -118,34 +122,57 @@ export class Handshake {
     if (announced?.type === 'F')
       for (const capability of capabilities)
         if (lookup(announced.value, capability)?.value === true) this.#capabilities.add(capability)
-    const { mechanism } = args
-    if (!this.#settings.mechanisms.includes(mechanism))
-      throw new LoginRefused(`unknown mechanism '${mechanism}'`, null)
-    const credentials = mechanism === 'AMQPLAIN' ? amqplain(args.response) : plain(args.response)
-    if (credentials === null)
-      throw new LoginRefused(`${mechanism} login refused: malformed response`, null)
-    const { user, password } = credentials
-    const refusal = this.#broker.users.refusal(user, password, this.#host.fromLoopback)
-    if (refusal !== null)
-      throw new LoginRefused(
-        `${mechanism} login refused: user '${user}' - ${refusal}`,
-        this.can('authentication_failure_close')
-          ? new AmqpError(
-              'ACCESS_REFUSED',
-              `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
-            )
-          : null,
-      )
-    this.user = user
-    this.mechanism = mechanism
     if (this.#broker.events.heard) this.clientProperties = args.clientProperties
-    this.impersonates = this.#broker.users.get(user)?.tags.includes('impersonator') ?? false
     // Kept as long as the connection, which its table, of any size, is not.
     const name = lookup(args.clientProperties, 'connection_name')
     if (name?.type === 'S') this.connectionName = name.value.toString('utf8', 0, nameBytesMax)
+    const { mechanism } = args
+    if (!offered(this.#settings, this.#host.tls !== null).includes(mechanism))
+      throw new LoginRefused(`unknown mechanism '${mechanism}'`, null)
+    this.mechanism = mechanism
+    this.#logIn(args.response)
+  }
+
+  /** Takes a response to the mechanism: it is enough, or the client is asked for more. */
+  #logIn(response: Buffer): void {
+    const { mechanism } = this
+    const { tls, fromLoopback } = this.#host
+    const answer = respond(mechanism, response, this.#settings, tls, this.#firstResponse)
+    if (answer === null)
+      throw new LoginRefused(`${mechanism} login refused: malformed response`, null)
+    if ('refusal' in answer) throw this.#refused(answer.refusal)
+    if ('challenge' in answer) {
+      // A copy: the bytes of a frame are somebody else's soon.
+      this.#firstResponse = Buffer.from(response)
+      this.state = 'securing'
+      this.#host.send(0, 'connection.secure', answer)
+      return
+    }
+    const { user, password } = answer
+    const { users } = this.#broker
+    const refusal =
+      password === null
+        ? users.refusalOfProven(user, fromLoopback)
+        : users.refusal(user, password, fromLoopback)
+    if (refusal !== null) throw this.#refused(`user '${user}' - ${refusal}`)
+    this.user = user
+    this.impersonates = users.get(user)?.tags.includes('impersonator') ?? false
     this.state = 'tuning'
     const { channelMax, frameMax, heartbeatSeconds } = this.#settings
     this.#host.send(0, 'connection.tune', { channelMax, frameMax, heartbeat: heartbeatSeconds })
+  }
+
+  #refused(reason: string): LoginRefused {
+    const { mechanism } = this
+    return new LoginRefused(
+      `${mechanism} login refused: ${reason}`,
+      this.can('authentication_failure_close')
+        ? new AmqpError(
+            'ACCESS_REFUSED',
+            `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
+          )
+        : null,
+    )
   }
 
   #tuneOk(args: Arguments<'connection.tune-ok'>): void {
@@ -185,34 +212,13 @@ function refuseValue(name: string, value: number, smallest: number, largest: num
   throw new AmqpError('NOT_ALLOWED', `negotiated ${name} = ${received} is ${how}`, methodTune)
 }
 
-interface Credentials {
-  readonly user: string
-  readonly password: string
-}
-
-/** PLAIN: an optional identity to act as (ignored), then user and password, each behind a zero octet. */
-function plain(response: Buffer): Credentials | null {
-  const parts = response.toString('utf8').split('\0')
-  if (parts.length !== 3) return null
-  return { user: parts[1] as string, password: parts[2] as string }
-}
-
-/** AMQPLAIN: a field table without its length. */
-function amqplain(response: Buffer): Credentials | null {
-  if (!checkTable(response, 0, response.length)) return null
-  const table = decodeTable(response, 0, response.length)
-  const user = textOf(lookup(table, 'LOGIN'))
-  const password = textOf(lookup(table, 'PASSWORD'))
-  return user === undefined || password === undefined ? null : { user, password }
-}
-
-/** The frame of connection.start: the same for every connection, so it is made once. */
-export function startFrame(settings: ProtocolSettings): Buffer {
+/** The frame of connection.start: the same for every connection, or every one of TLS, so it is made once. */
+export function startFrame(settings: ProtocolSettings, tls: boolean): Buffer {
   return encodeMethodFrame(0, 'connection.start', {
     versionMajor: 0,
     versionMinor: 9,
     serverProperties: serverProperties(settings),
-    mechanisms: Buffer.from(settings.mechanisms.join(' ')),
+    mechanisms: Buffer.from(offered(settings, tls).join(' ')),
     locales: Buffer.from('en_US'),
   })
 }

@@ -1,12 +1,8 @@
-/** Accepts sockets and makes connections of them; knows which are open. */
+/** Takes the sockets of all listeners and makes connections of them; knows which are open. */
 import type { Broker } from '../broker/broker.js'
 import { BusyWait } from '../platform/busy-wait.js'
-import {
-  type ListenOptions,
-  listen,
-  type Socket,
-  type SocketListener,
-} from '../platform/sockets.js'
+import type { Peer } from '../platform/peer.js'
+import type { Acceptor, Socket, SocketListener } from '../platform/sockets.js'
 import type { AmqpError } from '../wire/replies.js'
 import { Connection, type ConnectionHost } from './connection.js'
 import { startFrame } from './handshake.js'
@@ -16,36 +12,37 @@ import type { ProtocolSettings } from './settings.js'
 /** Connections that may be in their handshake at once: a flood of strangers costs no more than that. */
 const handshakesMax = 1024
 
-export class Listener implements ConnectionHost {
-  readonly startFrame: Buffer
+/** Begins to listen, and hands its sockets to the acceptor. */
+export type Listen<L extends SocketListener> = (acceptor: Acceptor) => Promise<L>
+
+export class Listener implements ConnectionHost, Acceptor {
   readonly #broker: Broker
   readonly #settings: ProtocolSettings
+  readonly #startFrame: Buffer
+  readonly #startFrameOfTls: Buffer
   readonly #connections = new Set<Connection>()
   readonly #handshaking = new Set<Connection>()
-  #socket: SocketListener | null = null
+  readonly #listening: SocketListener[] = []
   #whenEmpty: (() => void) | null = null
   readonly #busyWait = new BusyWait()
 
   constructor(broker: Broker, settings: ProtocolSettings) {
     this.#broker = broker
     this.#settings = settings
-    this.startFrame = startFrame(settings)
+    this.#startFrame = startFrame(settings, false)
+    this.#startFrameOfTls = startFrame(settings, true)
   }
 
-  /** Starts to listen; rejects with the system's error. */
-  async open(options: ListenOptions): Promise<{ host: string; port: number }> {
-    this.#socket = await listen(
-      options,
-      this.#broker.world.turn,
-      socket => this.#accept(socket),
-      error => this.#broker.world.log.error({ err: error }, 'a connection could not be accepted'),
-    )
-    return this.#socket
+  /** Listens at one more place; rejects with the system's error. */
+  async open<L extends SocketListener>(listen: Listen<L>): Promise<L> {
+    const listening = await listen(this)
+    this.#listening.push(listening)
+    return listening
   }
 
   /** Stops listening, closes all connections with `error`, and resolves when they are gone. */
   async close(error: AmqpError): Promise<void> {
-    const stopped = this.#socket?.close()
+    const stopped = this.#listening.map(listening => listening.close())
     this.#busyWait.end()
     for (const connection of [...this.#connections]) connection.close(error)
     if (this.#connections.size > 0) {
@@ -57,12 +54,16 @@ export class Listener implements ConnectionHost {
       })
       cancel()
     }
-    await stopped
+    await Promise.all(stopped)
   }
 
   get isFull(): boolean {
     const open = this.#connections.size - this.#handshaking.size
     return open >= this.#settings.maxConnections
+  }
+
+  startFrame(tls: boolean): Buffer {
+    return tls ? this.#startFrameOfTls : this.#startFrame
   }
 
   opened(connection: Connection): void {
@@ -80,13 +81,27 @@ export class Listener implements ConnectionHost {
     this.#busyWait.begin()
   }
 
-  #accept(socket: Socket): void {
-    if (this.#handshaking.size >= handshakesMax) {
-      socket.destroy()
-      return
-    }
+  // --- as an acceptor
+
+  admits(entering: number): boolean {
+    return entering + this.#handshaking.size < handshakesMax
+  }
+
+  accept(socket: Socket): Connection {
     const connection = new Connection(socket, this.#broker, this.#settings, this)
     this.#connections.add(connection)
     this.#handshaking.add(connection)
+    return connection
+  }
+
+  refused(peer: Peer, reason: string): void {
+    this.#broker.world.log.error(
+      { conn: peer.title },
+      `closing connection (${peer.title}): ${reason}`,
+    )
+  }
+
+  failed(error: Error): void {
+    this.#broker.world.log.error({ err: error }, 'a connection could not be accepted')
   }
 }

@@ -1,5 +1,6 @@
 /** Events of connections, channels and consumers, with the facts that RabbitMQ tells. */
 import { type Events, type Facts, printedFields } from '../broker/events.js'
+import type { TlsSession } from '../platform/tls-session.js'
 import type { Channel } from './channel.js'
 import type { Connection } from './connection.js'
 import type { ChannelConsumer } from './consumer.js'
@@ -7,15 +8,15 @@ import type { ChannelConsumer } from './consumer.js'
 /** A connection is opened. */
 export function connectionCreated(events: Events, connection: Connection): void {
   events.emit('connection.created', () => {
-    const { agreed, name, user } = connection
-    const [, peerHost = '', peerPort, host = '', port] = ends.exec(name) ?? []
+    const { agreed, peer, user } = connection
     return {
       type: 'network',
       ...named(events, connection),
-      host,
-      port: Number(port),
-      peer_host: peerHost,
-      peer_port: Number(peerPort),
+      host: peer.localAddress,
+      port: peer.localPort,
+      peer_host: peer.remoteAddress,
+      peer_port: peer.remotePort,
+      ...tlsFacts(connection.tls),
       protocol: '{0,9,1}',
       auth_mechanism: agreed.mechanism,
       user,
@@ -84,8 +85,20 @@ export function consumerDeleted(consumer: ChannelConsumer): void {
   }))
 }
 
-/** Both ends of a connection, as its name has them. */
-const ends = /^(.*):(\d+) -> (.*):(\d+)$/
+/** What TLS knows of a connection, all of it empty for one that is not of TLS. */
+function tlsFacts(tls: TlsSession | null): Facts {
+  const certificate = tls?.certificate
+  return {
+    ssl: tls !== null,
+    ssl_protocol: tls?.protocol ?? '',
+    ssl_key_exchange: tls?.keyExchange ?? '',
+    ssl_cipher: tls?.cipher ?? '',
+    ssl_hash: tls?.hash ?? '',
+    peer_cert_subject: certificate?.subject ?? '',
+    peer_cert_issuer: certificate?.issuer ?? '',
+    peer_cert_validity: certificate?.validity ?? '',
+  }
+}
 
 /** Its name stands for the id of RabbitMQ's process too. */
 function named({ nodeName }: Events, { name, agreed }: Connection): Facts {

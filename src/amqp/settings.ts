@@ -1,6 +1,8 @@
 /** What the protocol side is told: limits, what it offers, and how it names itself. */
 
-export interface ProtocolSettings {
+import type { SaslSettings } from './sasl.js'
+
+export interface ProtocolSettings extends SaslSettings {
   readonly frameMax: number
   readonly channelMax: number
   readonly heartbeatSeconds: number
@@ -10,8 +12,6 @@ export interface ProtocolSettings {
   readonly shutdownTimeoutMs: number
   readonly maxConnections: number
   readonly consumersPerChannelMax: number
-  /** SASL mechanisms in the order in which they are offered. */
-  readonly mechanisms: readonly string[]
   readonly clusterName: string
   readonly product: string
   readonly productVersion: string

@@ -1,6 +1,7 @@
 /** Puts a broker together from its settings, starts it, and stops it in order. */
 import { hostname } from 'node:os'
 import { Listener } from '../amqp/listener.js'
+import type { CertificateLogin, Login } from '../amqp/sasl.js'
 import type { ProtocolSettings } from '../amqp/settings.js'
 import { Broker, type RecoveryProgress } from '../broker/broker.js'
 import type { Logger } from '../platform/log.js'
@@ -8,6 +9,7 @@ import { systemWorld, type World } from '../platform/world.js'
 import { AmqpError } from '../wire/replies.js'
 import { DataFolder } from './data-folder.js'
 import { DiskMonitor, diskFreeLimit } from './disk-monitor.js'
+import { Listeners, type Listening } from './listeners.js'
 import { MemoryMonitor, memoryLimit } from './memory-monitor.js'
 import type { Settings } from './settings-table.js'
 import { version } from './version.js'
@@ -18,14 +20,17 @@ const progressMs = 1000
 /** Room on the disk that cleaning and settlements have, however low the disk alarm is set. */
 const leastReserve = 16 * 1024 * 1024
 
+const shutdown = new AmqpError(
+  'CONNECTION_FORCED',
+  "broker forced connection closure with reason 'shutdown'",
+)
+
 export class Node {
-  /** Where AMQP clients connect. */
-  readonly host: string
-  readonly port: number
   /** Where everything is kept; null if that is memory. */
   readonly folder: DataFolder | null
   readonly #broker: Broker
   readonly #listener: Listener
+  readonly #listeners: Listeners
   readonly #monitors: readonly { stop(): void }[]
   #stopping: Promise<void> | null = null
 
@@ -33,20 +38,19 @@ export class Node {
     folder: DataFolder | null,
     broker: Broker,
     listener: Listener,
+    listeners: Listeners,
     monitors: readonly { stop(): void }[],
-    address: { readonly host: string; readonly port: number },
   ) {
     this.folder = folder
     this.#broker = broker
     this.#listener = listener
+    this.#listeners = listeners
     this.#monitors = monitors
-    this.host = address.host
-    this.port = address.port
   }
 
   /**
    * Starts a broker. Rejects with a FolderInUse or FolderRefused if it may not have its data folder,
-   * and with the system's error if it cannot listen.
+   * with a SettingsError if a certificate is not good, and with the system's error if it cannot listen.
    */
   static async start(settings: Settings, log: Logger): Promise<Node> {
     const world = systemWorld(log)
@@ -83,6 +87,7 @@ export class Node {
       },
     )
     const monitors: { stop(): void }[] = []
+    let listener: Listener | null = null
     try {
       await broker.open(recoveryLines(world))
       // Before anybody can publish.
@@ -90,14 +95,29 @@ export class Node {
       const { storage } = broker
       if (storage !== null)
         monitors.push(await DiskMonitor.start(broker, storage, diskFreeLimit(settings)))
-      const listener = new Listener(broker, protocolSettings(settings))
-      const address = await listen(listener, settings)
-      return new Node(folder, broker, listener, monitors, address)
+      listener = new Listener(broker, protocolSettings(settings))
+      const listeners = new Listeners(settings, world)
+      await listeners.open(listener)
+      return new Node(folder, broker, listener, listeners, monitors)
     } catch (error) {
       for (const monitor of monitors) monitor.stop()
+      await listener?.close(shutdown)
       await broker.close()
       throw error
     }
+  }
+
+  /** Where clients connect, in the order of the settings. */
+  get listening(): readonly Listening[] {
+    return this.#listeners.all
+  }
+
+  /**
+   * Reads the certificates anew, for connections to come. Rejects with a SettingsError if they are
+   * not good: then those in use stay.
+   */
+  renewCertificates(): Promise<void> {
+    return this.#listeners.renewCertificates()
   }
 
   /** Closes clients with 320, then everything else; resolves when no handle is left. */
@@ -108,9 +128,7 @@ export class Node {
 
   async #stop(): Promise<void> {
     for (const monitor of this.#monitors) monitor.stop()
-    await this.#listener.close(
-      new AmqpError('CONNECTION_FORCED', "broker forced connection closure with reason 'shutdown'"),
-    )
+    await this.#listener.close(shutdown)
     try {
       await this.#broker.close()
     } finally {
@@ -141,6 +159,8 @@ function protocolSettings(settings: Settings): ProtocolSettings {
     maxConnections: settings.max_connections,
     consumersPerChannelMax: settings.consumer_max_per_channel,
     mechanisms: settings.auth_mechanisms,
+    anonymous: anonymousLogin(settings),
+    certificateLogin: certificateLogin(settings),
     clusterName: settings.cluster_name || `leveret@${hostname()}`,
     product: settings['product.name'],
     productVersion: settings['product.version'],
@@ -149,20 +169,16 @@ function protocolSettings(settings: Settings): ProtocolSettings {
   }
 }
 
-async function listen(listener: Listener, settings: Settings) {
-  const options = {
-    port: settings['listeners.tcp.default'],
-    host: settings['listeners.tcp.ip'],
-    backlog: settings['tcp_listen_options.backlog'],
-    noDelay: settings['tcp_listen_options.nodelay'],
-    keepAlive: settings['tcp_listen_options.keepalive'],
-  }
-  try {
-    return await listener.open(options)
-  } catch (error) {
-    // A machine without IPv6 has all its interfaces at 0.0.0.0.
-    if (options.host !== '::' || (error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT')
-      throw error
-    return await listener.open({ ...options, host: '0.0.0.0' })
+function anonymousLogin(settings: Settings): Login | null {
+  const { anonymous_login_user: user, anonymous_login_pass: password } = settings
+  return user === null || password === null ? null : { user, password }
+}
+
+function certificateLogin(settings: Settings): CertificateLogin | null {
+  if (settings['ssl_options.verify'] !== 'verify_peer') return null
+  return {
+    from: settings.ssl_cert_login_from,
+    type: settings.ssl_cert_login_san_type,
+    index: settings.ssl_cert_login_san_index,
   }
 }

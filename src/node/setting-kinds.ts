@@ -26,6 +26,41 @@ export const integer = (min: number, max: number, unit = ''): Kind<number> => ({
 /** A TCP port; 0 lets the system choose. */
 export const port: Kind<number> = { ...integer(0, 65535), noun: 'a port' }
 
+/** Where to listen; without an address, at the one that holds for all. */
+export interface Endpoint {
+  readonly host: string | null
+  readonly port: number
+}
+
+/** Places to listen at, `5672` or `127.0.0.1:5672` or `[::1]:5672`, one or a list; `none` is no place. */
+export const endpoints: Kind<readonly Endpoint[]> = {
+  noun: 'a port, or a list of ports or addresses with ports',
+  allowed: '0–65535, such as 5672, 127.0.0.1:5672, [::1]:5672; none',
+  read: given => {
+    if (given === 'none') return []
+    const read = (Array.isArray(given) ? given : String(given).split(',')).map(endpoint)
+    return read.length > 0 && read.every(one => one !== undefined) ? Object.freeze(read) : undefined
+  },
+  write: value => {
+    const texts = value.map(({ host, port: number }) =>
+      host === null ? String(number) : JSON.stringify(`${bracketed(host)}:${number}`),
+    )
+    return texts.length > 1 ? `[${texts.join(', ')}]` : (texts[0] ?? 'none')
+  },
+}
+
+function endpoint(given: unknown): Endpoint | undefined {
+  const [, bare, bracketed, digits] =
+    /^(?:([^:[\]\s]+):|\[([^\]\s]+)\]:)?(\d+)$/.exec(String(given).trim()) ?? []
+  const number = port.read(digits)
+  return number === undefined ? undefined : { host: bare ?? bracketed ?? null, port: number }
+}
+
+/** An address as it stands in front of a port. */
+export function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
+
 /** A whole number of at least 1, or Infinity, which is written `infinity` as in rabbitmq.conf. */
 export const limit: Kind<number> = {
   noun: 'a limit',
@@ -111,6 +146,14 @@ export const textOrEmpty: Kind<string> = {
   ...text,
   allowed: 'any; a number in quotes',
   read: given => (typeof given === 'string' ? given : undefined),
+}
+
+/** Text, or `none`, which is null. */
+export const textOrNone: Kind<string | null> = {
+  ...text,
+  allowed: `${text.allowed}; none`,
+  read: given => (given === 'none' || given === null ? null : text.read(given)),
+  write: value => (value === null ? 'none' : text.write(value)),
 }
 
 /** One of a few words. */

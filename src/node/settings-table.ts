@@ -5,6 +5,7 @@
 import {
   boolean,
   duration,
+  endpoints,
   fraction,
   integer,
   type Kind,
@@ -18,6 +19,7 @@ import {
   someOf,
   text,
   textOrEmpty,
+  textOrNone,
 } from './setting-kinds.js'
 
 /** A flag of the command line that gives one setting. */
@@ -53,16 +55,83 @@ export const productVersion = '4.3.5'
 /** The settings, in the order of config/leveret.yaml; those with a common prefix stand together. */
 export const settingsTable = {
   'listeners.tcp.default': row(
-    port,
-    5672,
-    'Port on which AMQP clients connect; 0 takes any free one.',
+    endpoints,
+    [{ host: null, port: 5672 }],
+    'Where AMQP clients connect: a port, an address with a port, or several; 0 takes any free one.',
     { flag: { name: 'port', takes: 'PORT' } },
   ),
   'listeners.tcp.ip': row(
     text,
     '::',
-    'Address on which AMQP clients connect; :: is every interface, IPv4 and IPv6.',
+    'Address of every port without one; :: is every interface, IPv4 and IPv6.',
     { flag: { name: 'host', takes: 'ADDRESS' } },
+  ),
+  'listeners.ssl.default': row(
+    endpoints,
+    [],
+    'Where clients connect by TLS; the usual port is 5671. Needs ssl_options.',
+  ),
+  'ssl_options.cacertfile': row(
+    textOrNone,
+    null,
+    'Certificates of the authorities that client certificates are verified by (PEM).',
+  ),
+  'ssl_options.certfile': row(
+    textOrNone,
+    null,
+    'Certificate of the broker, and those that lead to its authority (PEM).',
+  ),
+  'ssl_options.keyfile': row(textOrNone, null, 'Private key of that certificate (PEM).'),
+  'ssl_options.password': row(textOrNone, null, 'Password of the private key.', { secret: true }),
+  'ssl_options.verify': row(
+    oneOf('verify_none', 'verify_peer'),
+    'verify_none',
+    'Ask clients for a certificate and refuse bad ones (verify_peer), or do not ask.',
+  ),
+  'ssl_options.fail_if_no_peer_cert': row(
+    boolean,
+    false,
+    'With verify_peer, refuse clients that have no certificate.',
+  ),
+  'ssl_options.versions': row(
+    someOf('tlsv1.3', 'tlsv1.2'),
+    ['tlsv1.3', 'tlsv1.2'],
+    'Versions of TLS that are spoken.',
+  ),
+  'ssl_options.ciphers': row(
+    list,
+    [],
+    "Cipher suites by OpenSSL's names, the preferred first; none takes Node's own choice.",
+  ),
+  'ssl_options.honor_cipher_order': row(
+    boolean,
+    true,
+    "Choose the cipher suite by the broker's order, not by the client's.",
+  ),
+  ssl_handshake_timeout: row(
+    duration(1),
+    5000,
+    'How long what stands before AMQP may take: PROXY header, TLS handshake, upgrade to WebSocket.',
+  ),
+  proxy_protocol: row(
+    boolean,
+    false,
+    'Every connection begins with the header of a proxy (PROXY protocol, versions 1 and 2).',
+  ),
+  'web_amqp.tcp.port': row(
+    endpoints,
+    [],
+    'Where clients connect by WebSocket, for example from a browser.',
+  ),
+  'web_amqp.ssl.port': row(
+    endpoints,
+    [],
+    'Where clients connect by WebSocket over TLS (wss). Needs ssl_options.',
+  ),
+  'web_amqp.allow_origins': row(
+    list,
+    [],
+    'Pages of other hosts that may connect, such as https://app.example.com; "*" is every one.',
   ),
   'tcp_listen_options.backlog': row(
     integer(1, 65535),
@@ -98,7 +167,7 @@ export const settingsTable = {
   handshake_timeout: row(
     duration(1),
     10_000,
-    'How long a client may take from connecting until its connection is open.',
+    'How long a client may take from the first octet of AMQP until its connection is open.',
   ),
   shutdown_timeout: row(
     duration(0),
@@ -118,10 +187,27 @@ export const settingsTable = {
     'What counts towards that: any return, or as in RabbitMQ 4.3 only rejects and lost consumers.',
   ),
   auth_mechanisms: row(
-    someOf('PLAIN', 'AMQPLAIN'),
-    ['PLAIN', 'AMQPLAIN'],
-    'Ways to log in that are offered to clients.',
+    someOf('PLAIN', 'AMQPLAIN', 'ANONYMOUS', 'EXTERNAL', 'RABBIT-CR-DEMO'),
+    ['PLAIN', 'AMQPLAIN', 'ANONYMOUS'],
+    'Ways to log in that are offered; ANONYMOUS if its user is set, EXTERNAL by TLS only.',
   ),
+  anonymous_login_user: row(
+    textOrNone,
+    null,
+    'User as whom clients log in that do not say who they are.',
+  ),
+  anonymous_login_pass: row(textOrNone, null, 'Password of that user.', { secret: true }),
+  ssl_cert_login_from: row(
+    oneOf('distinguished_name', 'common_name', 'subject_alternative_name'),
+    'distinguished_name',
+    'What of a client certificate is the name of the user (EXTERNAL). Needs verify_peer.',
+  ),
+  ssl_cert_login_san_type: row(
+    oneOf('dns', 'ip', 'email', 'uri'),
+    'dns',
+    'Which alternative names are meant.',
+  ),
+  ssl_cert_login_san_index: row(integer(0, 100), 0, 'Which of them, counted from 0.'),
   default_user: row(text, 'guest', 'User created at the first start.'),
   default_pass: row(text, 'guest', 'Password of the user created at the first start.', {
     secret: true,

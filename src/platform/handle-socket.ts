@@ -6,7 +6,8 @@
  * Handles are Node's own affair and may change: where they are not as they are known here,
  * `handleInternals` finds none, and `NodeSocket` does the same by the public way.
  */
-import type { Address, Handle, ReadBuffer, Socket, SocketOwner } from './sockets.js'
+import type { Peer } from './peer.js'
+import type { Handle, ReadBuffer, Socket, SocketOwner } from './sockets.js'
 
 /** What a handle is asked for, kept until it is done. */
 interface Request {
@@ -58,10 +59,8 @@ export function handleInternals(handle: object): HandleInternals | null {
 }
 
 export class HandleSocket implements Socket {
-  readonly remoteAddress: string
-  readonly remotePort: number
-  readonly localAddress: string
-  readonly localPort: number
+  readonly tls = null
+  readonly peer: Peer
   readonly #handle: StreamHandle
   readonly #internals: HandleInternals
   readonly #buffer: ReadBuffer
@@ -77,17 +76,8 @@ export class HandleSocket implements Socket {
   #finished = false
   #destroyed = false
 
-  constructor(
-    handle: Handle,
-    remote: Address,
-    local: Address,
-    buffer: ReadBuffer,
-    internals: HandleInternals,
-  ) {
-    this.remoteAddress = remote.address ?? ''
-    this.remotePort = remote.port ?? 0
-    this.localAddress = local.address ?? ''
-    this.localPort = local.port ?? 0
+  constructor(handle: Handle, peer: Peer, buffer: ReadBuffer, internals: HandleInternals) {
+    this.peer = peer
     this.#handle = handle as StreamHandle
     this.#internals = internals
     this.#buffer = buffer
@@ -95,7 +85,9 @@ export class HandleSocket implements Socket {
   }
 
   attach(owner: SocketOwner): void {
+    const first = this.#owner === null
     this.#owner = owner
+    if (!first) return
     this.#handle.onread = () => this.#read()
     this.#handle.useUserBuffer(this.#share)
     this.resume()

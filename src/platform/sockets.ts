@@ -9,7 +9,11 @@
  * us, the handle itself is the socket: see `HandleSocket`.
  */
 import net from 'node:net'
+import type { Clock } from './clock.js'
 import { type HandleInternals, HandleSocket, handleInternals } from './handle-socket.js'
+import { Peer } from './peer.js'
+import { ProxyIntake } from './proxy-intake.js'
+import type { TlsSession } from './tls-session.js'
 import { Stage, type Turn, type TurnParty } from './turn.js'
 
 /** One read takes at most this many bytes. */
@@ -23,6 +27,8 @@ const smallestShare = 32 * 1024
 
 /** Who owns a socket hears of it here. */
 export interface SocketOwner {
+  /** The peer has not said who it is, or not proved it: little is kept for it. */
+  readonly isStranger: boolean
   /**
    * Bytes came: `bytes[0..length)`, valid only during the call. The size of `bytes` is what one
    * connection may take in this turn.
@@ -38,11 +44,10 @@ export interface SocketOwner {
 
 /** An open connection to a peer. */
 export interface Socket {
-  readonly remoteAddress: string
-  readonly remotePort: number
-  readonly localAddress: string
-  readonly localPort: number
-  /** Says who hears of the socket, and starts reading. */
+  readonly peer: Peer
+  /** Null: the connection is not one of TLS. */
+  readonly tls: TlsSession | null
+  /** Says who hears of the socket from now on, and starts reading. */
   attach(owner: SocketOwner): void
   /**
    * Hands bytes to the kernel. True: it took them all, the memory is free again.
@@ -67,6 +72,10 @@ export interface ListenOptions {
   readonly backlog: number
   readonly noDelay: boolean
   readonly keepAlive: boolean
+  /** Every connection begins with the header of a proxy. */
+  readonly proxyProtocol: boolean
+  /** How long whatever stands before the first octet of AMQP may take. */
+  readonly enteringTimeoutMs: number
 }
 
 export interface SocketListener {
@@ -74,6 +83,18 @@ export interface SocketListener {
   readonly port: number
   /** Stops accepting; open sockets stay. */
   close(): Promise<void>
+}
+
+/** Who takes the sockets of a listener. */
+export interface Acceptor {
+  /** Whether one more may try to get in; `count` do so already on this listener. */
+  admits(count: number): boolean
+  /** Takes a socket, and returns who owns it from now on. */
+  accept(socket: Socket): SocketOwner
+  /** Somebody got no further than to what stands before AMQP, and why. */
+  refused(peer: Peer, reason: string): void
+  /** The system could not accept a connection, for example EMFILE. */
+  failed(error: Error): void
 }
 
 /** Node's handle of an accepted connection, as far as it is used here. */
@@ -117,18 +138,13 @@ export class ReadBuffer implements TurnParty {
 }
 
 class NodeSocket implements Socket {
-  readonly remoteAddress: string
-  readonly remotePort: number
-  readonly localAddress: string
-  readonly localPort: number
+  readonly tls = null
+  readonly peer: Peer
   readonly #socket: net.Socket
   #owner: SocketOwner | null = null
 
-  constructor(handle: Handle, remote: Address, local: Address, buffer: ReadBuffer) {
-    this.remoteAddress = remote.address ?? ''
-    this.remotePort = remote.port ?? 0
-    this.localAddress = local.address ?? ''
-    this.localPort = local.port ?? 0
+  constructor(handle: Handle, peer: Peer, buffer: ReadBuffer) {
+    this.peer = peer
     this.#socket = new net.Socket({
       handle,
       allowHalfOpen: true,
@@ -185,32 +201,50 @@ class NodeSocket implements Socket {
   }
 }
 
-/**
- * Listens and hands each accepted socket to `accept`. Rejects with the system's error, for example
- * EADDRINUSE; `failed` hears of those that come later, for example EMFILE.
- */
+/** Listens, and hands accepted sockets on. Rejects with the system's error, for example EADDRINUSE. */
 export function listen(
   options: ListenOptions,
-  turn: Turn,
-  accept: (socket: Socket) => void,
-  failed: (error: Error) => void,
+  { turn, clock }: { readonly turn: Turn; readonly clock: Clock },
+  acceptor: Acceptor,
 ): Promise<SocketListener> {
   const buffer = new ReadBuffer(turn)
   let internals: HandleInternals | null = null
+  /** Those whose proxy has not said for whom it stands. */
+  const entering = new Set<Socket>()
+  const failed = (error: Error) => acceptor.failed(error)
   const take = (handle: Handle) => {
     const remote: Address = {}
     const local: Address = {}
     // A peer that is gone already has no address any more.
-    if (handle.getpeername(remote) !== 0 || handle.getsockname(local) !== 0) {
+    const gone = handle.getpeername(remote) !== 0 || handle.getsockname(local) !== 0
+    if (gone || !acceptor.admits(entering.size)) {
       handle.close()
       return
     }
     if (options.noDelay) handle.setNoDelay(true)
     if (options.keepAlive) handle.setKeepAlive(true, 0)
-    accept(
+    const peer = new Peer({
+      remoteAddress: remote.address ?? '',
+      remotePort: remote.port ?? 0,
+      localAddress: local.address ?? '',
+      localPort: local.port ?? 0,
+    })
+    const socket =
       internals === null
-        ? new NodeSocket(handle, remote, local, buffer)
-        : new HandleSocket(handle, remote, local, buffer, internals),
+        ? new NodeSocket(handle, peer, buffer)
+        : new HandleSocket(handle, peer, buffer, internals)
+    if (options.proxyProtocol) readHeader(socket)
+    else acceptor.accept(socket)
+  }
+  const readHeader = (socket: Socket) => {
+    entering.add(socket)
+    new ProxyIntake(
+      socket,
+      clock,
+      options.enteringTimeoutMs,
+      socket => acceptor.accept(socket),
+      reason => acceptor.refused(socket.peer, reason),
+      () => entering.delete(socket),
     )
   }
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => {
@@ -230,7 +264,10 @@ export function listen(
       resolve({
         host: address.address,
         port: address.port,
-        close: () => new Promise(done => server.close(() => done())),
+        close: () => {
+          for (const socket of entering) socket.destroy()
+          return new Promise(done => server.close(() => done()))
+        },
       })
     })
   })

@@ -73,6 +73,12 @@ export class Users {
     return null
   }
 
+  /** Checks the login of somebody who has proved by other means to have this name; null if it is good. */
+  refusalOfProven(name: string, fromLoopback: boolean): LoginRefusal | null {
+    if (!this.#users.has(name)) return 'invalid credentials'
+    return this.mayComeFrom(name, fromLoopback) ? null : 'can only connect via localhost'
+  }
+
   /** Whether a user may log in from where it is. */
   mayComeFrom(name: string, fromLoopback: boolean): boolean {
     return fromLoopback || !this.#loopbackOnly.has(name)
