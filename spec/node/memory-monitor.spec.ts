@@ -48,7 +48,7 @@ t.test('messages set it, and it goes with them, whatever waits to be collected',
     for (const slot of slots.splice(0)) broker.messages.release(slot)
   }
   for (const [count, size] of [
-    [200_000, 1],
+    [300_000, 1],
     [2000, 10_000],
     [250, 100_000],
   ] as const) {
