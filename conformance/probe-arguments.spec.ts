@@ -3,7 +3,7 @@ import { openBroker } from './support/broker.js'
 import { prober } from './support/probe.js'
 import type { Entry } from './support/raw-codec.js'
 
-// Section 4.1: which arguments a classic queue may be declared with, and the words of each refusal.
+// Section 4.1: which arguments a queue may be declared with, and the words of each refusal.
 
 const broker = await openBroker(t)
 const probe = prober(t, broker)
@@ -20,7 +20,7 @@ const negative = '{value_negative,-1}'
 
 type Case = readonly [...Entry, string | null]
 
-const cases: readonly Case[] = [
+const classic: readonly Case[] = [
   ['x-message-ttl', 'I', 0, fine],
   ['x-message-ttl', 'b', 100, fine],
   ['x-message-ttl', 'l', 315_360_000_000n, fine],
@@ -83,16 +83,65 @@ const cases: readonly Case[] = [
   ['x-nobody-knows', 'F', [], fine],
 ]
 
-for (const [name, letter, value, refusal] of cases)
-  probe(`4.1 ${name} ${letter} ${value}`, async c => {
-    const client = await c.channel()
-    const queue = c.name()
-    const table = [[name, letter, value]] as Entry[]
-    client.send(1, 'queue.declare', { queue, exclusive: true, arguments: table })
-    const refused = `channel 406 50,10 PRECONDITION_FAILED - invalid arg '${name}' for queue '${queue}' in vhost '/'`
-    if (refusal === fine) await c.outcome(client, 'queue.declare-ok')
-    else if (refusal === decided) await c.outcome(client, c.decided())
-    else if (refusal === foreign)
-      await c.outcome(client, `${refused} of queue type rabbit_classic_queue`)
-    else await c.outcome(client, `${refused}: ${refusal}`)
-  })
+const quorum: readonly Case[] = [
+  ['x-message-ttl', 'I', 0, fine],
+  ['x-message-ttl', 'I', -1, negative],
+  ['x-expires', 'I', 60_000, fine],
+  ['x-expires', 'I', 0, '{value_zero,0}'],
+  ['x-max-length', 'I', 0, fine],
+  ['x-max-length-bytes', 'I', -1, negative],
+  ['x-overflow', 'S', 'drop-head', fine],
+  ['x-overflow', 'S', 'reject-publish', fine],
+  ['x-overflow', 'S', 'reject-publish-dlx', fine],
+  ['x-overflow', 'S', 'spill', 'invalid_overflow'],
+  ['x-dead-letter-exchange', 'S', '', fine],
+  ['x-dead-letter-routing-key', 'S', 'k', 'routing_key_but_no_dlx_defined'],
+  ['x-dead-letter-strategy', 'S', 'at-most-once', fine],
+  ['x-dead-letter-strategy', 'S', 'at-least-once', fine],
+  ['x-dead-letter-strategy', 'S', 'at-last', 'invalid_dlx_strategy'],
+  ['x-dead-letter-strategy', 'I', 1, '{unacceptable_type,signedint}'],
+  ['x-delivery-limit', 'I', 0, fine],
+  ['x-delivery-limit', 'I', 20, fine],
+  ['x-delivery-limit', 'I', -1, fine],
+  ['x-delivery-limit', 'S', '20', decided],
+  ['x-single-active-consumer', 't', true, fine],
+  ['x-single-active-consumer', 'I', 1, '{unacceptable_type,signedint}'],
+  ['x-max-in-memory-length', 'I', 0, fine],
+  ['x-max-in-memory-length', 'I', -1, negative],
+  ['x-max-in-memory-bytes', 'I', 1, fine],
+  ['x-quorum-initial-group-size', 'I', 3, fine],
+  ['x-quorum-initial-group-size', 'I', 0, '{value_zero,0}'],
+  ['x-queue-leader-locator', 'S', 'client-local', fine],
+  ['x-queue-leader-locator', 'S', 'balanced', fine],
+  ['x-queue-leader-locator', 'S', 'nearby', 'invalid_queue_locator_arg'],
+  ['x-max-priority', 'I', 5, foreign],
+  ['x-queue-mode', 'S', 'lazy', foreign],
+  ['x-queue-version', 'I', 2, foreign],
+  ['x-queue-master-locator', 'S', 'client-local', foreign],
+  ['x-max-age', 'S', '1h', foreign],
+  ['x-stream-max-segment-size-bytes', 'I', 1000, foreign],
+  ['x-initial-cluster-size', 'I', 1, foreign],
+  ['x-consumer-timeout', 'I', 60_000, fine],
+  ['x-delayed-retry-type', 'S', 'all', fine],
+  ['x-delayed-retry-min', 'I', 100, fine],
+  ['x-nobody-knows', 'F', [], fine],
+]
+
+for (const [type, cases, flags] of [
+  ['classic', classic, { exclusive: true }],
+  ['quorum', quorum, { durable: true }],
+] as const)
+  for (const [name, letter, value, refusal] of cases)
+    probe(`4.1 ${type} with ${name} ${letter} ${value}`, async c => {
+      const client = await c.channel()
+      const queue = c.name()
+      const table: Entry[] = [[name, letter, value]]
+      if (type === 'quorum') table.push(['x-queue-type', 'S', type])
+      client.send(1, 'queue.declare', { queue, arguments: table, ...flags })
+      const refused = `channel 406 50,10 PRECONDITION_FAILED - invalid arg '${name}' for queue '${queue}' in vhost '/'`
+      if (refusal === fine) await c.outcome(client, 'queue.declare-ok')
+      else if (refusal === decided) await c.outcome(client, c.decided())
+      else if (refusal === foreign)
+        await c.outcome(client, `${refused} of queue type rabbit_${type}_queue`)
+      else await c.outcome(client, `${refused}: ${refusal}`)
+    })

@@ -32,7 +32,7 @@ const unknownType = (title: string, rabbit310: string | RegExp): Exception => ({
 
 /** 3.10 knows where a leader is to be for quorum queues and streams alone. */
 const leaderLocator = (locator: string, leveret: string | RegExp = 'queue.declare-ok') => ({
-  title: `4.1 x-queue-leader-locator S ${locator}`,
+  title: `4.1 classic with x-queue-leader-locator S ${locator}`,
   rabbit310:
     /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-queue-leader-locator' for queue '.+' in vhost '\/' of queue type rabbit_classic_queue$/,
   leveret,
@@ -150,11 +150,18 @@ export const exceptions: readonly Exception[] = [
 
   // ------------------------------------------------------------------------ arguments of queues
   {
-    title: '4.1 x-delivery-limit I 5',
+    title: '4.1 classic with x-delivery-limit I 5',
     rabbit310:
       /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue '.+' in vhost '\/' of queue type rabbit_classic_queue$/,
     leveret: 'queue.declare-ok',
     why: 'an extension of ours: classic queues may have a delivery limit',
+  },
+  {
+    title: '4.1 quorum with x-delivery-limit S 20',
+    rabbit310: 'queue.declare-ok',
+    leveret:
+      /^channel 406 50,10 PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue '.+' in vhost '\/': "expected integer, got longstr"$/,
+    why: 'section 4.1: 4.x checks it, 3.10 does not',
   },
   leaderLocator('client-local'),
   leaderLocator('balanced'),
