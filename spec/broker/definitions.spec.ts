@@ -3,6 +3,7 @@ import { ok } from 'node:assert'
 import t from 'tap'
 import type { Broker } from '../../src/broker/broker.js'
 import type { Command } from '../../src/broker/command.js'
+import type { PolicyKind } from '../../src/broker/policies/definition.js'
 import type { Owner } from '../../src/broker/queues/queue.js'
 import type { Files } from '../../src/platform/files.js'
 import { type FieldTable, fieldTable, type PlainTable } from '../../src/wire/field-table.js'
@@ -44,6 +45,8 @@ const noFigures = (): Figures => ({
 })
 
 const queueNames = Array.from({ length: 40 }, (_, i) => `q${i}`)
+const policyKinds: readonly PolicyKind[] = ['policy', 'operator_policy']
+const policyNames = ['p1', 'p2', 'ü']
 const exchangeNames = Array.from({ length: 12 }, (_, i) => `x${i}`)
 
 /** Lives of a broker on one disk, each ended by a crash, a kill or a stop at any moment. */
@@ -77,6 +80,8 @@ class Lives {
     const { broker, clock } = await this.#open()
     const vhost = mainVhost(broker)
     ok(vhost !== undefined, 'the vhost is lost')
+    for (const { name, ruling } of vhost.queues.values())
+      ok(ruling === vhost.policies.rulingOfQueue(name, 'classic'), `'${name}' is ruled otherwise`)
     const found = definedIn(vhost, true)
     const at = this.#states.lastIndexOf(found)
     ok(at >= 0, `a state that never was:\n${found}\ninstead of\n${this.#states.at(-1)}`)
@@ -178,7 +183,7 @@ class Lives {
         ? ({ kind: 'queue', name: pick(queueNames) } as const)
         : ({ kind: 'exchange', name: pick(exchangeNames) } as const)
     try {
-      switch (dice.below(9)) {
+      switch (dice.below(11)) {
         case 0:
         case 1:
           return vhost.declareExchange({
@@ -208,6 +213,17 @@ class Lives {
         case 5:
         case 6:
           return vhost.bindings.bind(source(), to(), key, table, owner)
+        case 8: {
+          const kind = policyKinds[dice.below(2)] as PolicyKind
+          const name = pick(policyNames)
+          if (dice.chance(0.4)) return vhost.policies.remove(kind, name)
+          return vhost.policies.set(kind, name, {
+            pattern: pick(['', '^q1', '5$']),
+            priority: dice.below(3) - 1,
+            applyTo: pick(['all', 'queues', 'exchanges']),
+            definition: { 'max-length': dice.below(9), 'ha-params': ['a', { b: null }] },
+          })
+        }
         case 7:
           return vhost.bindings.unbind(source(), to(), key, [], owner)
         default: {
@@ -311,6 +327,31 @@ t.test('a queue that nobody uses after a restart expires, for good', async t => 
   await second.stop()
   const third = await next(disk)
   t.notOk(third.vhost.queues.has('q'))
+})
+
+t.test('policies rule after a restart what they ruled before', async t => {
+  const disk = new SimulatedDisk(1)
+  const first = await next(disk)
+  first.vhost.declareQueue(queueOf({ 'x-max-length': 9, 'x-expires': 5000 }))
+  const { policies } = first.vhost
+  policies.set('policy', 'p', { pattern: '^q', definition: { expires: 1000, 'max-length': 3 } })
+  policies.set('operator_policy', 'o', { pattern: '', definition: { 'max-length': 2 } })
+  policies.set('policy', 'x', {
+    pattern: '^amq\\.topic',
+    applyTo: 'exchanges',
+    definition: { 'alternate-exchange': 'amq.fanout' },
+  })
+  policies.set('policy', 'gone', { pattern: '', priority: 5, definition: { 'max-length': 1 } })
+  policies.remove('policy', 'gone')
+  await first.stop()
+  const second = await next(disk)
+  const queue = second.vhost.queues.get('q')
+  t.equal(queue?.ruling.policy?.name, 'p')
+  t.equal(queue?.ruling.operatorPolicy?.name, 'o')
+  t.equal(queue?.settings.maxLength, 2)
+  t.equal(second.vhost.exchange('amq.topic').alternate, 'amq.fanout')
+  second.clock.advance(2000)
+  t.notOk(second.vhost.queues.has('q'), 'its time began with the start')
 })
 
 t.test('a log with a command of a later version is refused, and left as it is', async t => {

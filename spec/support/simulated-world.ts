@@ -39,7 +39,7 @@ export interface LogLine {
 }
 
 export class SimulatedWorld implements World {
-  readonly clock = new FakeClock()
+  readonly clock: FakeClock
   readonly disk = new SimulatedDisk(1)
   readonly files = this.disk.session()
   readonly turns = new ManualTurn()
@@ -51,5 +51,9 @@ export class SimulatedWorld implements World {
     info: (fields, message) => this.lines.push({ level: 'info', fields, message }),
     warn: (fields, message) => this.lines.push({ level: 'warn', fields, message }),
     error: (fields, message) => this.lines.push({ level: 'error', fields, message }),
+  }
+
+  constructor(clock = new FakeClock()) {
+    this.clock = clock
   }
 }

@@ -59,7 +59,7 @@ export function mainVhost(broker: Broker): Vhost {
   return broker.vhost('/') as Vhost
 }
 
-/** Every exchange, queue and binding of a vhost as a line, but for those it always has; `all` or only what is durable. */
+/** Every exchange, queue, binding and policy of a vhost as a line, but for those it always has; `all` or only what is durable. */
 export function definedIn(vhost: Vhost, all: boolean): string {
   const lines: string[] = []
   for (const {
@@ -93,6 +93,11 @@ export function definedIn(vhost: Vhost, all: boolean): string {
       const kind = 'settings' in destination ? 'queue' : 'exchange'
       if (all || lasts)
         lines.push(`binding ${exchange.name} to ${kind} ${destination.name} ${key} ${args}`)
+    }
+  for (const kind of ['policy', 'operator_policy'] as const)
+    for (const { name, pattern, applyTo, priority, definition } of vhost.policies.all(kind)) {
+      const says = JSON.stringify([...definition])
+      lines.push(`${kind} ${name} ${pattern} ${applyTo} ${priority} ${says}`)
     }
   return lines.sort().join('\n')
 }

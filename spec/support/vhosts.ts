@@ -14,6 +14,7 @@ import { ChunkPool } from '../../src/structures/chunk-pool.js'
 import { type FieldTable, fieldTable, type PlainTable } from '../../src/wire/field-table.js'
 import type { Message } from '../../src/wire/message.js'
 import { decodeProperties, type Properties } from '../../src/wire/properties.js'
+import { FakeClock } from './fake-clock.js'
 import { contentOf, messageBytes } from './messages.js'
 import { SimulatedWorld } from './simulated-world.js'
 
@@ -30,10 +31,11 @@ export interface Taken {
 }
 
 export class VhostBench {
-  readonly world = new SimulatedWorld()
+  readonly world: SimulatedWorld
   readonly vhost: Vhost
 
-  constructor() {
+  constructor(of = new FakeClock()) {
+    this.world = new SimulatedWorld(of)
     const { turn, clock, random } = this.world
     const messages = new MessageTable(new ChunkPool())
     this.vhost = new Vhost('/', {

@@ -36,7 +36,7 @@ export class QueueModel {
   readonly burials: string[] = []
   published = 0
   now = 0
-  readonly #settings: QueueSettings
+  #settings: QueueSettings
   readonly #rules: QueueRules
   readonly #quorum: boolean
   #returns = 0
@@ -195,12 +195,22 @@ export class QueueModel {
     else this.#hands.set(name, [...this.hands(name), item])
   }
 
+  /** Other settings from now on: what is too much goes. */
+  apply(settings: QueueSettings): void {
+    this.#settings = settings
+    this.#trim()
+  }
+
   #enter(item: Item): void {
     this.ready.push(item)
     const back = ({ cameBack }: Item) => cameBack || Number.POSITIVE_INFINITY
     this.ready.sort((a, b) =>
       a.cameBack + b.cameBack > 0 ? back(a) - back(b) : b.level - a.level || a.id - b.id,
     )
+    this.#trim()
+  }
+
+  #trim(): void {
     const { overflow, maxLength, maxLengthBytes } = this.#settings
     while (
       overflow === 'drop-head' &&

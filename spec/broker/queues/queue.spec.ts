@@ -2,6 +2,8 @@
 import { deepStrictEqual, strictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import { Policy } from '../../../src/broker/policies/policy.js'
+import { Ruling } from '../../../src/broker/policies/ruling.js'
 import { type QueueRules, standardRules } from '../../../src/broker/queues/host.js'
 import type { PlainTable } from '../../../src/wire/field-table.js'
 import { QueueBench, TestConsumer } from '../../support/queues.js'
@@ -17,6 +19,7 @@ type Step =
   | { do: 'cancel' | 'lose'; who: number }
   | { do: 'pass'; ms: number }
   | { do: 'end-turn' | 'purge' | 'page-out' }
+  | { do: 'rule'; definition: Readonly<Record<string, unknown>> }
 
 const place = fc.nat(99)
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -58,6 +61,27 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('end-turn' as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('purge' as const) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('page-out' as const) }) },
+)
+
+/** What may be done to a queue whose policies change. */
+const ruledStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 9, arbitrary: step },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('rule' as const),
+      definition: fc.record(
+        {
+          'max-length': fc.nat(6),
+          'max-length-bytes': fc.constantFrom(0, 60, 160),
+          'message-ttl': fc.constantFrom(0, 20, 35),
+          'delivery-limit': fc.constantFrom(0, 1, -1),
+          overflow: fc.constantFrom('drop-head', 'reject-publish', 'reject-publish-dlx'),
+        },
+        { requiredKeys: [] },
+      ),
+    }),
+  },
 )
 
 /** The queue and its model, which do the same and are compared. */
@@ -136,6 +160,16 @@ class Pair {
         strictEqual(bench.queue.purge(), model.ready.length)
         model.clear('purged')
         break
+      case 'rule': {
+        const policy =
+          Object.keys(step.definition).length === 0
+            ? null
+            : new Policy('policy', 'p', { pattern: '', definition: step.definition })
+        const ruling = new Ruling(policy, null)
+        bench.queue.apply(ruling)
+        model.apply(ruling.settingsOf(bench.queue.arguments))
+        break
+      }
       case 'page-out':
         if (this.#pages) bench.log.pageOut()
         break
@@ -192,10 +226,15 @@ class Pair {
   }
 }
 
-function behavesAsModel(args: PlainTable, pages: boolean, rules = standardRules): number {
+function behavesAsModel(
+  args: PlainTable,
+  pages: boolean,
+  rules = standardRules,
+  steps = step,
+): number {
   let answers = 0
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80, size: 'max' }), steps => {
+    fc.property(fc.array(steps, { maxLength: 80, size: 'max' }), steps => {
       const pair = new Pair(args, pages, rules)
       for (const step of steps) pair.run(step)
       pair.finish()
@@ -260,6 +299,34 @@ for (const [kind, args] of Object.entries(kinds)) {
 t.test('a quorum queue counts only rejects and losses if the node says so', async () => {
   const rules = { deliveryLimit: 1, everyReturnFails: false }
   behavesAsModel({ 'x-queue-type': 'quorum' }, false, rules)
+})
+
+t.test('a queue whose policies change under load does what the model does', async t => {
+  for (const args of [
+    {},
+    { 'x-max-length': 4 },
+    { 'x-queue-type': 'quorum' },
+    { 'x-max-priority': 2, 'x-message-ttl': 30 },
+  ]) {
+    t.equal(behavesAsModel(args, false, standardRules, ruledStep), 0)
+    const answers = behavesAsModel(args, true, standardRules, ruledStep)
+    t.ok(answers > 5, 'also while contents leave memory')
+  }
+})
+
+t.test('a limit that comes late drops a few thousand messages in a turn', async t => {
+  const bench = new QueueBench()
+  for (let id = 0; id < 10_000; id++) bench.publish(id)
+  const definition = { 'max-length': 10 }
+  bench.queue.apply(new Ruling(new Policy('policy', 'p', { pattern: '', definition }), null))
+  const left: number[] = []
+  for (bench.publish(10_000); bench.world.turns.waiting; bench.world.turns.end())
+    left.push(bench.queue.readyCount)
+  t.strictSame([...left, bench.queue.readyCount], [5905, 1809, 10])
+  t.equal(bench.burials.at(0), '0 maxlen')
+  t.equal(bench.burials.at(-1), '9990 maxlen')
+  bench.publish(10_001)
+  t.equal(bench.queue.readyCount, 10)
 })
 
 t.test('what is behind a dropped head expires in time', async t => {
