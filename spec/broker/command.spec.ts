@@ -72,6 +72,7 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
     autoDelete: fc.boolean(),
     internal: fc.boolean(),
     arguments: fieldTables,
+    number,
   }),
   command('exchange.deleted', named),
   command('queue.declared', {
@@ -127,6 +128,19 @@ t.test('arguments may be nested as deep as a client can send them', async t => {
   }
   t.ok(checkTable(encoded(table), 4, tableSize(table)), 'which is as deep as this')
   t.same(encodeCommand(decoded(encodeCommand(command))), encodeCommand(command))
+})
+
+t.test('an exchange of an earlier version has no number', async t => {
+  const earlier = {
+    command: 'exchange.declared',
+    vhost: '/',
+    name: 'x',
+    type: 'direct',
+    autoDelete: false,
+    internal: false,
+    arguments: encoded([]),
+  }
+  t.strictSame(decoded(encoded(fieldTable(earlier))), { ...earlier, arguments: [], number: 0 })
 })
 
 t.test('fields that nobody knows are passed over', async t => {

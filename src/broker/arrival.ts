@@ -5,7 +5,8 @@
  */
 
 import { Mark, type MessageTable } from '../store/message-table.js'
-import { Message } from '../wire/message.js'
+import { type Made, Message } from '../wire/message.js'
+import { deliveryModeOf, expirationAt, priorityOf } from '../wire/properties.js'
 import type { Journal } from './journal.js'
 import { dropBcc } from './sender-selected.js'
 
@@ -42,6 +43,22 @@ export class Arrival {
     this.loggedAs = 0
     this.#slot = -1
     this.#original = null
+  }
+
+  /** Starts with a message that the broker has made, as its properties say; `marks` are further ones. */
+  beginMade({ bytes, parts }: Made, marks: number): void {
+    const { message } = this
+    message.at(bytes, 0, bytes.length, parts)
+    const start = message.propertiesStart
+    const persistent = deliveryModeOf(bytes, start) === 2 ? Mark.persistent : 0
+    const expiration = expirationAt(bytes, start)
+    const expirationMs =
+      expiration < 0
+        ? -1
+        : Number(
+            bytes.toString('latin1', expiration + 1, expiration + 1 + bytes.readUInt8(expiration)),
+          )
+    this.begin(Math.max(0, priorityOf(bytes, start)) | persistent | marks, expirationMs, true)
   }
 
   /** Where it is kept; -1: nowhere so far. */

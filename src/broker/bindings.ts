@@ -52,6 +52,7 @@ export class Bindings {
         ...bindingFields(vhost, binding),
       })
     this.#vhost.topologyEvents.bindingCreated(binding, connection.user)
+    if (exchange.history !== null) this.#vhost.made.replay(exchange.history, to)
     return binding.definedAt
   }
 

@@ -176,8 +176,7 @@ export class Broker implements TurnParty, DefinitionsHost {
 
   /** Durable queues of all vhosts. */
   *#durableQueues(): Iterable<Queue> {
-    for (const { queues } of this.access.vhosts.values())
-      for (const queue of queues.values()) if (queue.number > 0) yield queue
+    for (const vhost of this.access.vhosts.values()) yield* vhost.loggedQueues()
   }
 
   async #openJournal(storage: Storage, progress: RecoveryProgress): Promise<void> {

@@ -21,12 +21,14 @@ import {
   writeTable,
 } from '../wire/field-table.js'
 
-type FieldType = 'text' | 'texts' | 'number' | 'flag' | 'table'
+type FieldType = 'text' | 'texts' | 'number' | 'number?' | 'flag' | 'table'
 
 interface ValueOf {
   readonly text: string
   readonly texts: readonly string[]
   readonly number: number
+  /** 0 if it is absent. */
+  readonly 'number?': number
   readonly flag: boolean
   readonly table: FieldTable
 }
@@ -93,6 +95,8 @@ const commands = {
     autoDelete: 'flag',
     internal: 'flag',
     arguments: 'table',
+    /** Names the messages that it holds back in the log, like a queue's; 0 or absent: it keeps none. */
+    number: 'number?',
   },
   /** Its bindings go with it. */
   'exchange.deleted': { vhost: 'text', name: 'text' },
@@ -169,7 +173,9 @@ export function decodeCommand(bytes: Buffer, start: number, end: number): Comman
 function plain(type: FieldType, value: FieldValue | undefined): ValueOf[FieldType] | undefined {
   if (type === 'text') return textOf(value)
   if (type === 'flag') return value?.type === 't' ? value.value : undefined
-  if (type === 'number') return typeof value?.value === 'number' ? value.value : undefined
+  if (type === 'number?' && value === undefined) return 0
+  if (type === 'number' || type === 'number?')
+    return typeof value?.value === 'number' ? value.value : undefined
   if (type === 'texts') return value?.type === 'A' ? textsIn(value.value) : undefined
   return value?.type === 'x' ? readTable(value.value, 0, value.value.length) : undefined
 }

@@ -130,14 +130,15 @@ export class DeadLetters implements TurnParty {
 
   /** Sends the letter of a message, which is `logged` or not; returns to how many queues. */
   #bury(queue: Queue, slot: number, reason: DeathReason, logged: boolean): number {
-    const { messages, exchanges } = this.#vhost
+    const { messages, exchanges, router } = this.#vhost
     if (!exchanges.has(queue.settings.deadLetterExchange as string)) return 0
     const view = this.#view
     messages.locate(slot)
     view.at(messages.bytes, messages.start, messages.end, messages.parts)
     const burial = this.#burial(queue, reason, messages.diedBefore(slot))
     this.#last = burial
-    if (burial.queues.length === 0) return 0
+    const remembered = burial.unique && router.remembers
+    if (burial.queues.length === 0 && !remembered) return 0
     const properties = withoutExpiration(
       view.bytes,
       view.propertiesStart,
@@ -145,7 +146,19 @@ export class DeadLetters implements TurnParty {
       burial.newHeaders,
     )
     const built = buildMessage(burial.exchange, burial.key, properties, view)
-    this.#vhost.enqueueDead(burial.queues, built.bytes, built.parts, slot, logged ? queue : null)
+    if (remembered) {
+      const letter = new Message()
+      letter.at(built.bytes, 0, built.bytes.length, built.parts)
+      router.remember(letter, decodeProperties(properties, 0, properties.length))
+      if (burial.queues.length === 0) return 0
+    }
+    this.#vhost.made.enqueueDead(
+      burial.queues,
+      built.bytes,
+      built.parts,
+      slot,
+      logged ? queue : null,
+    )
     return burial.queues.length
   }
 

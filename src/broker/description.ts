@@ -48,6 +48,7 @@ export function exchangeDeclared(vhost: string, exchange: Exchange): Command {
     autoDelete,
     internal,
     arguments: table,
+    number: exchange.delayed?.number ?? 0,
   }
 }
 

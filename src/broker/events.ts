@@ -108,7 +108,7 @@ export class Events {
     headers.push({ key: 'timestamp_in_ms', value: { type: 'l', value: Math.floor(now) } })
     const properties = { deliveryMode: 2, timestamp: Math.floor(now / 1000), headers }
     const octets = encodeProperties(properties)
-    this.#vhost?.ownMessages.add(eventExchange, key, octets, blankMessage, true)
+    this.#vhost?.ownMessages.add(eventExchange, key, octets, blankMessage)
   }
 }
 

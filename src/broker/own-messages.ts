@@ -3,8 +3,7 @@
  * the order in which they were made, so that none is published in the middle of something else.
  */
 import { Stage, type TurnParty } from '../platform/turn.js'
-import { Mark } from '../store/message-table.js'
-import { buildMessage, type Message } from '../wire/message.js'
+import { buildMessage, type Made, type Message } from '../wire/message.js'
 import { Arrival } from './arrival.js'
 import type { Route } from './router.js'
 import type { Vhost } from './vhost.js'
@@ -15,16 +14,10 @@ const perTurn = 512
 /** A routing key is a shortstr on the wire. */
 const keyBytesMax = 255
 
-interface OwnMessage {
-  readonly bytes: Buffer
-  readonly parts: readonly Buffer[] | null
-  readonly persistent: boolean
-}
-
 export class OwnMessages implements TurnParty {
   readonly #vhost: Vhost
   readonly #arrival: Arrival
-  #waiting: OwnMessage[] = []
+  #waiting: Made[] = []
   #waitsForTurn = false
   #route: Route | null = null
 
@@ -34,12 +27,9 @@ export class OwnMessages implements TurnParty {
   }
 
   /** Publishes a message at the end of the turn: these property octets, and the body of `like`. */
-  add(exchange: string, key: string, properties: Buffer, like: Message, persistent: boolean): void {
+  add(exchange: string, key: string, properties: Buffer, like: Message): void {
     const cut = Buffer.from(key).subarray(0, keyBytesMax)
-    this.#waiting.push({
-      ...buildMessage(Buffer.from(exchange), cut, properties, like),
-      persistent,
-    })
+    this.#waiting.push(buildMessage(Buffer.from(exchange), cut, properties, like))
     if (this.#waitsForTurn) return
     this.#waitsForTurn = true
     this.#vhost.turn.add(Stage.deliver, this)
@@ -52,12 +42,11 @@ export class OwnMessages implements TurnParty {
     for (const message of now) this.#publish(message)
   }
 
-  #publish({ bytes, parts, persistent }: OwnMessage): void {
+  #publish(made: Made): void {
     const { router } = this.#vhost
     const arrival = this.#arrival
-    arrival.message.at(bytes, 0, bytes.length, parts)
+    arrival.beginMade(made, 0)
     this.#route = router.route(arrival.message, this.#route)
-    arrival.begin(persistent ? Mark.persistent : 0, -1, true)
     this.#vhost.publish(this.#route, arrival, null)
   }
 }

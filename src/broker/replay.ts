@@ -162,8 +162,8 @@ export class Replay implements LogReplay {
   }
 
   #enter(queue: number, slot: number, expiryMs: number, returns: number, skewMs: number): void {
-    // 0 would be no deadline at all.
-    const deadline = expiryMs === 0 ? 0 : Math.max(expiryMs + skewMs, Number.MIN_VALUE)
+    // 0 would be no deadline at all. What was due long ago keeps its order, before all that is due now.
+    const deadline = expiryMs === 0 ? 0 : expiryMs + skewMs || Number.MIN_VALUE
     const to = this.#queues.get(queue) as Queue
     if (!to.deleted) {
       to.restore(slot, deadline, returns)

@@ -8,6 +8,7 @@ import type { Message } from '../wire/message.js'
 import { decodeProperties, type Properties } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import { Decider, Exchange } from './exchanges/exchange.js'
+import type { History } from './exchanges/recent-history.js'
 import type { Queue } from './queues/queue.js'
 
 /** Routes kept; a route that falls on the place of another takes it. */
@@ -31,6 +32,8 @@ export interface Route {
   readonly varies: boolean
   /** The name of a requester that waits for a reply (direct reply-to), else null. */
   readonly repliesTo: string | null
+  /** It varies, or replies: not just anything with queues. */
+  readonly special: boolean
   readonly generation: number
 }
 
@@ -44,6 +47,8 @@ export class Router {
   #walk = 0
   /** What decided in the last walk. */
   decidedBy: Decider = Decider.keys
+  /** Those on its way that remember messages. */
+  #histories: History[] = []
 
   constructor(
     vhost: string,
@@ -93,7 +98,19 @@ export class Router {
     const keys = furtherKeys === null ? [route.key] : [route.key, ...furtherKeys]
     const { bytes, propertiesStart, propertiesEnd } = message
     const properties = decodeProperties(bytes, propertiesStart, propertiesEnd)
-    return this.walk(route.exchange, keys, properties)
+    const queues = this.walk(route.exchange, keys, properties)
+    this.remember(message, properties)
+    return queues
+  }
+
+  /** Gives the message, which went the way of the last walk, to the exchanges that remember such. */
+  remember(message: Message, properties: Properties): void {
+    for (const history of this.#histories) history.remember(message, properties)
+  }
+
+  /** Some exchange in the last walk remembers messages. */
+  get remembers(): boolean {
+    return this.#histories.length > 0
   }
 
   /** All queues that a message with these keys and properties reaches from `exchange`, each once. */
@@ -103,6 +120,7 @@ export class Router {
     const exchanges: Exchange[] = [exchange]
     exchange.routing = walk
     this.decidedBy = Decider.keys
+    if (this.#histories.length > 0) this.#histories = []
     let matched = false
     const found = (destination: Queue | Exchange) => {
       if (destination.deleted) return
@@ -114,6 +132,7 @@ export class Router {
     }
     for (let next = exchanges.shift(); next !== undefined; next = exchanges.shift()) {
       matched = false
+      if (next.history !== null) this.#histories.push(next.history)
       if (next.decidedBy > this.decidedBy) this.decidedBy = next.decidedBy
       if (next.name === '') this.#matchDefault(keys, found)
       else next.match(keys, properties, found)
@@ -150,13 +169,15 @@ export class Router {
       throw new AmqpError('NOT_FOUND', `no exchange '${name}' in vhost '${this.#name}'`)
     const queues = this.walk(exchange, [key], noProperties)
     const varies = this.decidedBy !== Decider.keys
+    const repliesTo = name === '' && key.startsWith(replyPrefix) ? key : null
     return {
       address,
       exchange,
       key,
       queues: varies ? [] : queues,
       varies,
-      repliesTo: name === '' && key.startsWith(replyPrefix) ? key : null,
+      repliesTo,
+      special: varies || repliesTo !== null,
       generation: this.#generation,
     }
   }

@@ -2,11 +2,9 @@
  * The exchanges, queues and bindings of a vhost, and how they hang together. What may be asked
  * for, and by whom, is the vhost's matter.
  */
-import type { Random } from '../platform/random.js'
-import type { Turn } from '../platform/turn.js'
 import type { FieldTable } from '../wire/field-table.js'
 import { type Binding, type BindingGroup, bindingIdentity } from './binding.js'
-import { type ExchangeRequest, newExchange } from './exchanges/by-type.js'
+import { type ExchangeHost, type ExchangeRequest, newExchange } from './exchanges/by-type.js'
 import { Exchange } from './exchanges/exchange.js'
 import type { Queue } from './queues/queue.js'
 import { Router } from './router.js'
@@ -23,13 +21,6 @@ const predeclared: readonly (readonly [string, string, boolean])[] = [
   ['amq.rabbitmq.trace', 'topic', true],
 ]
 
-/** What the topology of a vhost needs from it. */
-export interface TopologyHost {
-  readonly name: string
-  readonly turn: Turn
-  readonly random: Random
-}
-
 /** Bindings taken out of their source at once. */
 const unboundAtOnce = 256
 
@@ -38,9 +29,9 @@ export class Topology {
   readonly queues = new Map<string, Queue>()
   readonly router: Router
 
-  readonly #host: TopologyHost
+  readonly #host: ExchangeHost
 
-  constructor(host: TopologyHost) {
+  constructor(host: ExchangeHost) {
     this.#host = host
     this.router = new Router(host.name, this.exchanges, this.queues)
     for (const [name, type, internal] of predeclared)
@@ -88,6 +79,7 @@ export class Topology {
     for (const destination of exchange.bindings.keys()) inboundOf(destination).delete(exchange)
     exchange.bindings.clear()
     this.#unbind(exchange, unused)
+    exchange.end()
     this.router.changed()
   }
 

@@ -11,7 +11,6 @@ import { Mark, type MessageTable } from '../store/message-table.js'
 import type { Paging } from '../store/paging.js'
 import { type FieldTable, fieldValue, lookup, typeNames } from '../wire/field-table.js'
 import type { Message } from '../wire/message.js'
-import { deliveryModeOf, persistentMode } from '../wire/properties.js'
 import { AmqpError } from '../wire/replies.js'
 import { type Limits, limitOf } from './access/limits.js'
 import { type Asker, theBroker } from './access/rights.js'
@@ -25,8 +24,10 @@ import { exchangeDeclared, isLogged, queueDeclared, vhostCommands } from './desc
 import { compareExchange, compareQueue } from './equivalence.js'
 import type { Events } from './events.js'
 import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
+import { DelayedMessages } from './exchanges/delayed-messages.js'
 import type { Exchange } from './exchanges/exchange.js'
 import type { Journal } from './journal.js'
+import { MadeMessages } from './made-messages.js'
 import { exchangeIn, queueIn, refuseDefault, stripped } from './names.js'
 import { OwnMessages } from './own-messages.js'
 import { Policies } from './policies/policies.js'
@@ -100,6 +101,7 @@ export class Vhost implements QueueHost {
   limits = noLimits
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
+  readonly made: MadeMessages
   readonly messages: MessageTable
   readonly paging: Paging
   readonly journal: Journal
@@ -115,7 +117,6 @@ export class Vhost implements QueueHost {
   readonly #topology: Topology
   readonly random: Random
   readonly #deadLetters: DeadLetters
-  readonly #deadArrival: Arrival
 
   constructor(name: string, shared: Shared) {
     this.name = name
@@ -140,7 +141,7 @@ export class Vhost implements QueueHost {
     this.#deadLetters = new DeadLetters(this)
     this.ownMessages = new OwnMessages(this)
     this.arrival = new Arrival(shared.messages, shared.journal)
-    this.#deadArrival = new Arrival(shared.messages, shared.journal)
+    this.made = new MadeMessages(this)
   }
 
   // --- messages
@@ -150,13 +151,23 @@ export class Vhost implements QueueHost {
    * Returns bits of `Outcome`.
    */
   publish(route: Route, arrival: Arrival, furtherKeys: readonly string[] | null): number {
-    if (route.repliesTo !== null) {
-      this.replies.get(route.repliesTo)?.deliver(arrival.message)
-      return Outcome.routed
-    }
-    const outcome = this.enqueue(this.router.queuesOf(route, arrival.message, furtherKeys), arrival)
+    if (route.special || furtherKeys !== null)
+      return this.#publishSpecial(route, arrival, furtherKeys)
+    const outcome = this.enqueue(route.queues, arrival)
     this.journal.append(arrival)
     return outcome
+  }
+
+  #publishSpecial(route: Route, arrival: Arrival, furtherKeys: readonly string[] | null): number {
+    if (route.repliesTo !== null) {
+      this.replies.get(route.repliesTo)?.deliver(arrival.message)
+      if (furtherKeys === null) return Outcome.routed
+    }
+    const queues = this.router.queuesOf(route, arrival.message, furtherKeys)
+    const outcome = this.enqueue(queues, arrival)
+    this.journal.append(arrival)
+    if (route.repliesTo !== null) return outcome | Outcome.routed
+    return outcome === Outcome.routed && areDelayed(queues) ? Outcome.unroutable : outcome
   }
 
   /**
@@ -171,7 +182,8 @@ export class Vhost implements QueueHost {
       : queues
     const outcome = this.enqueue(living, arrival)
     this.journal.append(arrival)
-    return gone ? outcome | Outcome.routed : outcome
+    if (gone) return outcome | Outcome.routed
+    return outcome === Outcome.routed && areDelayed(living) ? Outcome.unroutable : outcome
   }
 
   /** Puts a message into queues. Returns bits of `Outcome`. */
@@ -189,25 +201,6 @@ export class Vhost implements QueueHost {
       if (!(queues[i] as Queue).publish(arrival)) outcome = refusedOutcome
     arrival.letGo()
     return outcome
-  }
-
-  /** Puts a dead letter, made from the message in `slot`, into queues; `from` is its queue if it is logged there. */
-  enqueueDead(
-    queues: readonly Queue[],
-    bytes: Buffer,
-    parts: readonly Buffer[] | null,
-    slot: number,
-    from: Queue | null,
-  ): void {
-    const arrival = this.#deadArrival
-    arrival.message.at(bytes, 0, bytes.length, parts)
-    const { message } = arrival
-    const mode = deliveryModeOf(message.bytes, message.propertiesStart)
-    const persistent = mode === persistentMode ? Mark.persistent : 0
-    arrival.begin(this.messages.priority(slot) | persistent | Mark.died, -1, true)
-    this.enqueue(queues, arrival)
-    if (from === null) this.journal.append(arrival)
-    else this.journal.move(from, slot, arrival)
   }
 
   bury(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void {
@@ -401,6 +394,13 @@ export class Vhost implements QueueHost {
 
   // --- what survives a restart
 
+  /** Whatever has messages in the log, or may have some. */
+  *loggedQueues(): Iterable<Queue> {
+    for (const queue of this.queues.values()) if (queue.number > 0) yield queue
+    for (const { delayed } of this.exchanges.values())
+      if (delayed !== null && delayed.number > 0) yield delayed
+  }
+
   /** Commands that make all of it that is durable. */
   *commands(): Iterable<Command> {
     yield* vhostCommands(this, this.#topology)
@@ -468,4 +468,9 @@ export class Vhost implements QueueHost {
     const durable = request.durable && !request.exclusive
     compareQueue(queueIn(this.name, existing.name), existing, { ...request, durable })
   }
+}
+
+/** All of these hold their messages back: for whoever asks, such a message was not routed. */
+function areDelayed(queues: readonly Queue[]): boolean {
+  return queues.every(queue => queue instanceof DelayedMessages)
 }

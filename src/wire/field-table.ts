@@ -481,7 +481,8 @@ export function printValue(field: FieldValue): string {
   return field.type === 'S' || field.type === 'x' ? field.value.toString() : printTerm(field)
 }
 
-function printTerm(field: FieldValue): string {
+/** A value as an Erlang term. */
+export function printTerm(field: FieldValue): string {
   switch (field.type) {
     case 'S':
     case 'x':

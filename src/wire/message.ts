@@ -96,6 +96,12 @@ export class Message {
   }
 }
 
+/** A message that stands in memory of its own, and the parts of its body if they stand apart. */
+export interface Made {
+  readonly bytes: Buffer
+  readonly parts: readonly Buffer[] | null
+}
+
 /**
  * Builds a message in its own memory: for those that the broker itself changes or makes.
  * `properties` are its property octets as on the wire; the body is `body`, or that of `like`.
@@ -105,7 +111,7 @@ export function buildMessage(
   routingKey: Uint8Array,
   properties: Uint8Array,
   like: Message,
-): { bytes: Buffer; parts: readonly Buffer[] | null } {
+): Made {
   const headerPayload = headerFieldsBytes + properties.length
   const bodyBytes = like.end - like.body
   const bytes = Buffer.allocUnsafe(

@@ -238,6 +238,11 @@ t.test('local random: refuses binding keys, and exchanges', async t => {
     ),
     'PRECONDITION_FAILED - Destination not found',
   )
+  bench.declareQueue('quorum', { 'x-queue-type': 'quorum' })
+  t.equal(
+    refusal(() => bench.bind('x', 'quorum')),
+    'PRECONDITION_FAILED - Queue type rabbit_quorum_queue not valid for this exchange type',
+  )
 })
 
 t.test(

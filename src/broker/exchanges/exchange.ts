@@ -8,6 +8,8 @@ import { AmqpError } from '../../wire/replies.js'
 import type { Binding, BindingGroup } from '../binding.js'
 import { Ruling } from '../policies/ruling.js'
 import type { Queue } from '../queues/queue.js'
+import type { DelayedMessages } from './delayed-messages.js'
+import type { History } from './recent-history.js'
 
 /** How an exchange was declared. */
 export interface ExchangeDeclaration {
@@ -16,6 +18,8 @@ export interface ExchangeDeclaration {
   readonly autoDelete: boolean
   readonly internal: boolean
   readonly arguments: FieldTable
+  /** Names the messages that it keeps in the log, as it was before a restart; 0 or absent: it needs a new one, if any. */
+  readonly number?: number
 }
 
 /** What decides where an exchange sends a message, besides its bindings: the less, the longer it can be remembered. */
@@ -51,6 +55,9 @@ export abstract class Exchange {
   /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
   definedAt = 0
   deleted = false
+  /** The messages that it holds back, and those that it remembers, if it does so. */
+  readonly delayed: DelayedMessages | null = null
+  readonly history: History | null = null
 
   constructor(declaration: ExchangeDeclaration) {
     this.name = declaration.name
@@ -86,6 +93,9 @@ export abstract class Exchange {
 
   /** `bindings` have changed. */
   changed(): void {}
+
+  /** It is no more. */
+  end(): void {}
 
   /** Calls `found` for each destination that matches one of the keys or the properties; one may come twice. */
   abstract match(keys: readonly string[], properties: Properties, found: Found): void

@@ -11,7 +11,7 @@ export class RandomExchange extends Exchange {
   /** Null: the bindings have changed since. */
   #choice: readonly (Queue | Exchange)[] | null = null
 
-  constructor(declaration: ExchangeDeclaration, _called: string, random: Random) {
+  constructor(declaration: ExchangeDeclaration, random: Random) {
     super(declaration)
     this.#random = random
   }
@@ -38,6 +38,9 @@ export class LocalRandomExchange extends RandomExchange {
   override check(key: string, _arguments: unknown, destination: Queue | Exchange): void {
     if (key !== '') throw refused(`Non empty binding '${key}' key not permitted`)
     if (destination instanceof Exchange) throw refused('Destination not found')
+    const { type } = destination.settings
+    if (type !== 'classic')
+      throw refused(`Queue type rabbit_${type}_queue not valid for this exchange type`)
   }
 }
 
