@@ -12,9 +12,12 @@ interface Settled {
   readonly returns: number
 }
 
+const nobody = { timeoutMs: -1, settle: () => {} } as Partial<DeliverySource> as DeliverySource
+
 /** A source per delivery, which so knows the tag. */
 function sourceOf(tag: number, log: Settled[]): DeliverySource {
   return {
+    ...nobody,
     settle: (settlement, slot, deadline, returns) =>
       log.push({ tag, settlement, slot, deadline, returns }),
   }
@@ -187,7 +190,7 @@ t.test('how often a message came back is counted beyond 65,535', async t => {
 
 t.test('pages are used again: a million deliveries need no more memory than one', async t => {
   const unacked = new Unacked()
-  const source: DeliverySource = { settle: () => {} }
+  const source: DeliverySource = nobody
   const round = (from: number, count: number) => {
     for (let tag = from; tag < from + count; tag++) {
       unacked.push(tag, tag, source, 0, 0)
@@ -204,7 +207,7 @@ t.test('pages are used again: a million deliveries need no more memory than one'
 t.test('one delivery that is never settled keeps its own page and no other', async t => {
   const unacked = new Unacked()
   const log: Settled[] = []
-  const source: DeliverySource = { settle: () => {} }
+  const source: DeliverySource = nobody
   unacked.push(1, 1, sourceOf(1, log), 0, 0)
   const round = (from: number, count: number) => {
     for (let tag = from; tag < from + count; tag++) {

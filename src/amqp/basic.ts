@@ -45,7 +45,13 @@ export const basicHandlers: Handlers = {
     const queue = channel.queue(args.queue)
     const name = queueIn(channel.vhost.name, queue.name)
     const { type, singleActiveConsumer } = queue.settings
-    const priority = priorityOf(args.arguments, name)
+    const priority = integerOf(args.arguments, 'x-priority', name) ?? 0
+    const timeoutMs = integerOf(args.arguments, 'x-consumer-timeout', name) ?? -1
+    if (timeoutMs < 0 && lookup(args.arguments, 'x-consumer-timeout') !== undefined)
+      throw new AmqpError(
+        'PRECONDITION_FAILED',
+        `invalid arg 'x-consumer-timeout' for ${name}: {value_negative,${timeoutMs}}`,
+      )
     const foreign = args.arguments.find(({ key }) => streamArguments.includes(key))
     if (foreign !== undefined)
       throw new AmqpError(
@@ -61,7 +67,7 @@ export const basicHandlers: Handlers = {
       throw new AmqpError('ACCESS_REFUSED', `${name} in exclusive use`)
     if (!args.nowait) channel.send('basic.consume-ok', { consumerTag: tag })
     const { noAck } = args
-    const request = { tag, noAck, exclusive, priority, arguments: args.arguments }
+    const request = { tag, noAck, exclusive, priority, timeoutMs, arguments: args.arguments }
     channel.addConsumer(new ChannelConsumer(channel, queue, request, channel.prefetch))
   },
 
@@ -85,7 +91,11 @@ export const basicHandlers: Handlers = {
       if (!channel.open) return true
       const got = queue.get(noAck, (message, slot, redelivered, deadline, returns) => {
         const tag = ++channel.lastDeliveryTag
-        if (!noAck) channel.unacked.push(tag, slot, new GetSource(queue), deadline, returns)
+        if (!noAck) {
+          const source = new GetSource(queue)
+          channel.unacked.push(tag, slot, source, deadline, returns)
+          channel.watchAcks(source.timeoutMs)
+        }
         const { writer, number, frameMax } = channel
         writeGetOk(writer, number, frameMax, tag, redelivered, queue.readyCount, message)
       })
@@ -117,13 +127,14 @@ export const basicHandlers: Handlers = {
   },
 }
 
-function priorityOf(table: FieldTable, queue: string): number {
-  const value = lookup(table, 'x-priority')
-  if (value === undefined) return 0
+/** An argument that must be an integer. */
+function integerOf(table: FieldTable, name: string, queue: string): number | undefined {
+  const value = lookup(table, name)
+  if (value === undefined) return undefined
   if (equivalenceClass(value.type) !== 'integer' || value.type === 'D')
     throw new AmqpError(
       'PRECONDITION_FAILED',
-      `invalid arg 'x-priority' for ${queue}: "expected integer, got ${typeNames[value.type]}"`,
+      `invalid arg '${name}' for ${queue}: "expected integer, got ${typeNames[value.type]}"`,
     )
   return Number(value.value)
 }

@@ -16,6 +16,7 @@ import type { FrameWriter } from '../wire/frame-writer.js'
 import { hotIds } from '../wire/hot-methods.js'
 import { type Arguments, type MethodName, maySend } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
+import { AckTimeout } from './ack-timeout.js'
 import { Answers, isDefinition } from './answers.js'
 import { Confirms } from './confirms.js'
 import type { Connection } from './connection.js'
@@ -78,6 +79,7 @@ export class Channel implements TurnParty {
   #full = false
   #state: ChannelState = 'open'
   #ended: () => void = () => {}
+  #ackTimeout: AckTimeout | null = null
   #work: Work | null = null
   #worked: () => void = () => {}
   /** Answers that wait for the log, and the frame that waits for them. */
@@ -205,9 +207,17 @@ export class Channel implements TurnParty {
     this.consumers.set(consumer.tag, consumer)
     consumer.queue.addConsumer(consumer)
     consumerCreated(consumer)
+    this.watchAcks(consumer.timeoutMs)
     if (this.#full && consumer.shares) consumer.hold(Hold.channel)
     if (this.connection.congestedOutput) consumer.hold(Hold.congestion)
     consumer.start()
+  }
+
+  /** Somebody here takes deliveries who has so much time to settle each; below 0: all there is. */
+  watchAcks(ms: number): void {
+    if (ms < 0) return
+    this.#ackTimeout ??= new AckTimeout(this)
+    this.#ackTimeout.watch(ms)
   }
 
   /** The client cancels: what it has in hands stays with it. */
@@ -416,6 +426,7 @@ export class Channel implements TurnParty {
       return
     }
     this.publisher.close()
+    this.#ackTimeout?.close()
     this.confirms?.close()
     this.#removeReplyConsumer()
     for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)

@@ -83,6 +83,13 @@ export class ConnectionLog {
     )
   }
 
+  ackTimedOut(channel: number, consumer: string, queue: string, ms: number): void {
+    this.#log.warn(
+      { ...this.#fields, channel, consumer: shown(consumer), queue: shown(queue), timeout: ms },
+      `Consumer '${shown(consumer)}' on channel ${channel} of connection ${this.#title} and queue '${shown(queue)}' has timed out waiting for a consumer acknowledgement of a delivery. Timeout used: ${ms} ms`,
+    )
+  }
+
   connectionError(error: AmqpError): void {
     this.#log.error(
       this.#fields,

@@ -208,6 +208,10 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#exclusiveQueues.delete(queue)
   }
 
+  ackTimedOut(channel: number, consumer: string, queue: string, ms: number): void {
+    this.#log.ackTimedOut(channel, consumer, queue, ms)
+  }
+
   /** Ends the connection from our side, for example `CONNECTION_FORCED`. */
   close(error: AmqpError): void {
     if (this.isStranger) this.#socket.destroy()

@@ -20,6 +20,8 @@ export interface ConsumerRequest {
   readonly noAck: boolean
   readonly exclusive: boolean
   readonly priority: number
+  /** How long it may keep a delivery; below 0: as the queue has it. */
+  readonly timeoutMs: number
   readonly arguments: FieldTable
 }
 
@@ -33,6 +35,8 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
   /** Deliveries at most outstanding; 0 for no limit. */
   readonly prefetch: number
   readonly arguments: FieldTable
+  /** For each delivery; below 0: none. */
+  readonly timeoutMs: number
   readonly #encodedTag: Buffer
   /** Its deliveries count towards the channel's shared window: quorum queues know none. */
   readonly shares: boolean
@@ -48,6 +52,8 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
     this.priority = request.priority
     this.prefetch = request.noAck ? 0 : prefetch
     this.arguments = request.arguments
+    if (request.noAck) this.timeoutMs = -1
+    else this.timeoutMs = request.timeoutMs >= 0 ? request.timeoutMs : queue.consumerTimeoutMs
     this.shares = queue.settings.type === 'classic'
     this.#encodedTag = encodedTag(request.tag)
   }
@@ -119,14 +125,16 @@ export function encodedTag(tag: string): Buffer {
 
 /** basic.get as the source of a delivery: it has no window. */
 export class GetSource implements DeliverySource {
-  readonly #queue: Queue
+  readonly queue: Queue
+  readonly timeoutMs: number
 
   constructor(queue: Queue) {
-    this.#queue = queue
+    this.queue = queue
+    this.timeoutMs = queue.consumerTimeoutMs
   }
 
   settle(settlement: Settlement, slot: number, deadline: number, returns: number): void {
-    settleIn(this.#queue, settlement, slot, deadline, returns)
+    settleIn(this.queue, settlement, slot, deadline, returns)
   }
 }
 

@@ -4,6 +4,8 @@
  * which goes with its page when everything on it is settled, wherever the page stands.
  */
 
+import type { Queue } from '../broker/queues/queue.js'
+
 /**
  * What becomes of a delivery: it is done, goes back to its queue, or is not wanted. `fail`: it goes
  * back because it was rejected, or because who had it is gone; quorum queues count these apart.
@@ -13,9 +15,15 @@ export type Settlement = (typeof Settlement)[keyof typeof Settlement]
 
 /** Who took a delivery out of a queue: a consumer, or basic.get. */
 export interface DeliverySource {
+  readonly queue: Queue
+  /** How long it may keep a delivery; below 0: as long as it likes. */
+  readonly timeoutMs: number
   /** The delivery is settled. `deadline` and `returns` are what the queue gave with it. */
   settle(settlement: Settlement, slot: number, deadline: number, returns: number): void
 }
+
+/** Stands in the place of who had a delivery that the queue took back: settling it does nothing. */
+const released: Omit<DeliverySource, 'queue'> = { timeoutMs: -1, settle: () => {} }
 
 const pageEntries = 256
 
@@ -83,6 +91,14 @@ class Page {
     this.live--
     while (this.first < this.end && this.slots[this.first] === settled) this.first++
     source.settle(settlement, slot, deadline, this.returns[place] as number)
+  }
+
+  /** As `settle`, but the client may still settle the entry, which then does nothing. */
+  release(place: number, settlement: Settlement): void {
+    const source = this.sources[place] as DeliverySource
+    const deadline = this.deadlines === null ? 0 : (this.deadlines[place] as number)
+    this.sources[place] = released as DeliverySource
+    source.settle(settlement, this.slots[place] as number, deadline, this.returns[place] as number)
   }
 
   /** Empty, to be filled again. */
@@ -187,6 +203,36 @@ export class Unacked {
   /** Returns up to `most` deliveries to their queues, oldest first, whatever is held of them. False: there are more. */
   giveBack(most: number): boolean {
     return this.#settleUpTo(Number.POSITIVE_INFINITY, Settlement.fail, most, true)
+  }
+
+  /** The source of the first delivery up to a tag for which `test` holds. */
+  find(
+    upTo: number,
+    test: (source: DeliverySource, tag: number) => boolean,
+  ): DeliverySource | null {
+    for (const page of this.#pages)
+      for (let place = page.first; place < page.end; place++) {
+        if (page.tag(place) > upTo) return null
+        const source = page.sources[place] as DeliverySource
+        if (page.unsettled(place) && test(source, page.tag(place))) return source
+      }
+    return null
+  }
+
+  /**
+   * Settles up to `most` of the deliveries of a source with tags up to this one, which the client
+   * does not know of: for it they stay outstanding. False: there are more.
+   */
+  release(source: DeliverySource, upTo: number, settlement: Settlement, most: number): boolean {
+    let left = most
+    for (const page of this.#pages)
+      for (let place = page.first; place < page.end; place++) {
+        if (page.tag(place) > upTo) return true
+        if (!page.unsettled(place) || page.sources[place] !== source) continue
+        if (left-- === 0) return false
+        page.release(place, settlement)
+      }
+    return true
   }
 
   #settleUpTo(tag: number, settlement: Settlement, most: number, heldToo: boolean): boolean {

@@ -76,6 +76,8 @@ export class Node {
         rules: {
           deliveryLimit: settings['quorum_queue.default_delivery_limit'],
           everyReturnFails: settings['quorum_queue.failed_deliveries'] === 'all-returns',
+          consumerTimeoutMs: settings.consumer_timeout ?? -1,
+          classicTimesOut: settings['classic_queue.consumer_timeout'],
         },
       },
       world,

@@ -176,6 +176,16 @@ export const settingsTable = {
   ),
   max_connections: row(limit, Infinity, 'Most connections this node accepts.'),
   consumer_max_per_channel: row(limit, Infinity, 'Most consumers one channel may have.'),
+  consumer_timeout: row(
+    optional(duration(1)),
+    1_800_000,
+    'How long a consumer of a quorum queue may keep a delivery unsettled; null is for ever.',
+  ),
+  'classic_queue.consumer_timeout': row(
+    boolean,
+    false,
+    'Whether consumer_timeout is for classic queues too, as up to RabbitMQ 4.2.',
+  ),
   'quorum_queue.default_delivery_limit': row(
     integer(-1, 65_534),
     20,

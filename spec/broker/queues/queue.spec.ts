@@ -297,7 +297,7 @@ for (const [kind, args] of Object.entries(kinds)) {
 }
 
 t.test('a quorum queue counts only rejects and losses if the node says so', async () => {
-  const rules = { deliveryLimit: 1, everyReturnFails: false }
+  const rules = { ...standardRules, deliveryLimit: 1, everyReturnFails: false }
   behavesAsModel({ 'x-queue-type': 'quorum' }, false, rules)
 })
 

@@ -18,9 +18,18 @@ export interface QueueRules {
   readonly deliveryLimit: number
   /** Any return counts as a failed delivery, as up to RabbitMQ 4.2; else only a reject and the loss of a consumer. */
   readonly everyReturnFails: boolean
+  /** How long a delivery may stay unsettled where nobody says it; below 0 for ever. */
+  readonly consumerTimeoutMs: number
+  /** That is for classic queues too, as up to RabbitMQ 4.2. */
+  readonly classicTimesOut: boolean
 }
 
-export const standardRules: QueueRules = { deliveryLimit: 20, everyReturnFails: true }
+export const standardRules: QueueRules = {
+  deliveryLimit: 20,
+  everyReturnFails: true,
+  consumerTimeoutMs: 1_800_000,
+  classicTimesOut: false,
+}
 
 /** What a queue needs from the vhost it lives in. */
 export interface QueueHost {

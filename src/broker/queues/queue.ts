@@ -186,6 +186,13 @@ export class Queue implements TurnParty {
     return this.settings.deliveryLimit ?? (this.#quorum ? this.#host.rules.deliveryLimit : -1)
   }
 
+  /** How long a delivery may stay unsettled; below 0: for ever. */
+  get consumerTimeoutMs(): number {
+    const { rules } = this.#host
+    if (this.settings.consumerTimeoutMs >= 0) return this.settings.consumerTimeoutMs
+    return this.#quorum || rules.classicTimesOut ? rules.consumerTimeoutMs : -1
+  }
+
   /** A message that a consumer or a get had is done with. */
   complete(slot: number): void {
     this.unackedCount--
