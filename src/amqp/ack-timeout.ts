@@ -106,7 +106,7 @@ export class AckTimeout {
     this.#unfinished = done ? null : source
     if (finishing) return done
     const tag = source instanceof ChannelConsumer ? source.tag : ''
-    connection.ackTimedOut(number, tag, queue.name, timeoutMs)
+    connection.log.ackTimedOut(number, tag, queue.name, timeoutMs)
     if (
       quorum &&
       source instanceof ChannelConsumer &&

@@ -72,7 +72,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   readonly #host: ConnectionHost
   readonly #intake: Intake
   readonly #blocking: Blocking
-  readonly #log: ConnectionLog
+  readonly log: ConnectionLog
   readonly #parser = new FrameParser(firstFrameMax)
   readonly #handshake: Handshake
   readonly #channels: OpenChannels
@@ -95,9 +95,9 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#blocking = new Blocking(broker.alarms, broker.journal, this.#intake, this)
     this.#handshake = new Handshake(broker, settings, this)
     this.#channels = new OpenChannels(this, this.#handshake, broker.access)
-    this.#log = new ConnectionLog(broker.world.log, socket, this.#handshake)
+    this.log = new ConnectionLog(broker.world.log, socket, this.#handshake)
     this.#cancelTimer = broker.world.clock.after(settings.handshakeTimeoutMs, () => {
-      this.#log.handshakeTimeout()
+      this.log.handshakeTimeout()
       socket.destroy()
     })
     socket.attach(this)
@@ -113,7 +113,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   /** The addresses of both ends. */
   get name(): string {
-    return this.#log.connection
+    return this.log.connection
   }
 
   /** What client and broker have told each other at the beginning. */
@@ -208,10 +208,6 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#exclusiveQueues.delete(queue)
   }
 
-  ackTimedOut(channel: number, consumer: string, queue: string, ms: number): void {
-    this.#log.ackTimedOut(channel, consumer, queue, ms)
-  }
-
   /** Ends the connection from our side, for example `CONNECTION_FORCED`. */
   close(error: AmqpError): void {
     if (this.isStranger) this.#socket.destroy()
@@ -244,17 +240,17 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   ended(): void {
     // A client may send FIN right behind its close: the answer ends our side, or has.
     if (this.#state === 'leaving' || this.writer.finishing) return
-    if (this.#state === 'running') this.#log.lost()
+    if (this.#state === 'running') this.log.lost()
     this.#teardown()
     this.#hangUp()
   }
 
   closed(): void {
-    if (this.#state === 'running') this.#log.lost()
+    if (this.#state === 'running') this.log.lost()
     try {
       this.#teardown()
     } catch (error) {
-      this.#log.fault(error)
+      this.log.fault(error)
     }
     this.#state = 'closed'
     this.#cancelTimer?.()
@@ -284,7 +280,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   }
 
   peerIsSilent(): void {
-    this.#log.silent(this.#handshake.heartbeatSeconds)
+    this.log.silent(this.#handshake.heartbeatSeconds)
     this.#socket.destroy()
   }
 
@@ -300,12 +296,12 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#header = Buffer.concat([this.#header, bytes.subarray(0, missing)])
     if (this.#header.length < protocolHeader.length) return
     if (!isProtocolHeader(this.#header)) {
-      this.#log.badHeader(this.#header)
+      this.log.badHeader(this.#header)
       this.writer.write(protocolHeader)
       this.#hangUp(lingerMs)
       return
     }
-    this.#log.accepted()
+    this.log.accepted()
     this.#state = 'handshake'
     this.writer.write(this.#host.startFrame(this.tls !== null))
     if (bytes.length > missing) {
@@ -375,7 +371,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   #acceptWhileRunning(method: Method): void {
     if (method.name === 'connection.close') {
-      this.#log.closed()
+      this.log.closed()
       this.#state = 'leaving'
       // Not before the channels have ended: who sees the answer finds unacked messages in their queues.
       this.#teardown(() => {
@@ -404,7 +400,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.#parser.payloadMax = frameMax
     const { clock, turn } = this.#broker.world
     if (heartbeatSeconds > 0) this.#heartbeat = new Heartbeat(this, clock, turn, heartbeatSeconds)
-    this.#log.opened()
+    this.log.opened()
     this.send(0, 'connection.open-ok', {})
     this.#broker.access.sessions.add(this)
     this.#host.opened(this)
@@ -413,7 +409,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   /** Turns what was thrown into the close that it earns; `framed` is false if the frame itself could not be read. */
   #failed(thrown: unknown, channel: Channel | null, framed: boolean): void {
     if (thrown instanceof LoginRefused) {
-      this.#log.loginRefused(thrown.message)
+      this.log.loginRefused(thrown.message)
       if (thrown.answer === null) this.#goSilent()
       else this.#refuse(thrown.answer, 0)
       return
@@ -422,16 +418,16 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
       if (!framed) this.#state = 'deaf'
       return
     }
-    if (!(thrown instanceof AmqpError)) this.#log.fault(thrown)
+    if (!(thrown instanceof AmqpError)) this.log.fault(thrown)
     const error = asAmqpError(thrown)
     const methodId = error.methodId ?? channel?.methodId ?? this.#controlMethodId()
     if (channel !== null && isSoft(error)) {
-      this.#log.channelError(channel.number, error)
+      this.log.channelError(channel.number, error)
       channel.refuse()
       this.writer.write(closeFrame(channel.number, error, methodId))
       return
     }
-    this.#log.connectionError(error)
+    this.log.connectionError(error)
     const { state } = this.#handshake
     const stranger = state === 'starting' || state === 'securing'
     if (this.#state === 'handshake' && stranger) this.#goSilent()
