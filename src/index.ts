@@ -18,6 +18,11 @@ export interface BrokerOptions {
    * `data_dir` messages and definitions are kept there.
    */
   readonly settings?: Readonly<Record<string, unknown>>
+  /**
+   * Users, vhosts, permissions, policies, exchanges, queues and bindings that it is to have, as an
+   * object in the form in which RabbitMQ exports them.
+   */
+  readonly definitions?: object
 }
 
 /** A place where a broker listens. */
@@ -45,11 +50,11 @@ export interface RunningBroker {
 
 /**
  * Starts a broker in this process. Rejects with a SettingsError that names every wrong setting,
- * with a FolderInUse or FolderRefused if it may not have its data_dir, or with the system's error
- * if it cannot listen.
+ * with a FolderInUse or FolderRefused if it may not have its data_dir, with a DefinitionsError that
+ * names everything wrong with its definitions, or with the system's error if it cannot listen.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<RunningBroker> {
-  const { port = 0, host = '127.0.0.1', settings: given = {} } = options
+  const { port = 0, host = '127.0.0.1', settings: given = {}, definitions } = options
   const { data_dir, persistence = data_dir === undefined ? 'memory' : 'file' } = given
   const settings = settingsFrom({
     'listeners.tcp.default': port,
@@ -57,7 +62,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<RunningB
     ...given,
     persistence,
   })
-  const node = await Node.start(settings, silence)
+  const node = await Node.start(settings, silence, definitions)
   const user = [settings.default_user, settings.default_pass].map(encodeURIComponent)
   const listeners = node.listening.map(listening => ({
     ...listening,

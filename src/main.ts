@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The program `leveret`: settings, node, signals. Nothing else. */
+import { DefinitionsError } from './broker/import/import.js'
 import { helpText } from './node/command-line.js'
 import { listeningText } from './node/listeners.js'
 import { createLogger } from './node/logger.js'
@@ -52,7 +53,7 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
   try {
     node = await Node.start(settings, log)
   } catch (error) {
-    if (error instanceof SettingsError) {
+    if (error instanceof SettingsError || error instanceof DefinitionsError) {
       for (const problem of error.problems) log.error({}, problem)
       process.exitCode = exitConfiguration
       return

@@ -181,6 +181,7 @@ export function method<M extends MethodName>(channel: number, name: M, args: Arg
 export interface HandshakeOptions {
   readonly user?: string
   readonly password?: string
+  readonly vhost?: string
   /** The name that the client gives the connection. */
   readonly connectionName?: string
   readonly heartbeatSeconds?: number
@@ -192,6 +193,7 @@ export interface HandshakeOptions {
 export function handshake({
   user = 'guest',
   password = 'guest',
+  vhost = '/',
   connectionName,
   heartbeatSeconds = 0,
   frameMax = 131_072,
@@ -210,7 +212,7 @@ export function handshake({
       locale: 'en_US',
     }),
     method(0, 'connection.tune-ok', { channelMax: 2047, frameMax, heartbeat: heartbeatSeconds }),
-    method(0, 'connection.open', { vhost: '/' }),
+    method(0, 'connection.open', { vhost }),
   ]
 }
 

@@ -77,6 +77,7 @@ export class Broker implements TurnParty, DefinitionsHost {
   readonly definitions: Definitions
   readonly events: Events
   readonly #settings: BrokerSettings
+  readonly #shared: Shared
   readonly journal: Journal
   #cancelCompaction: () => void
   /** Messages up to this number may have been delivered in a life that ended uncleanly. */
@@ -98,10 +99,10 @@ export class Broker implements TurnParty, DefinitionsHost {
     const { messages, paging, journal, pages, deadlines, definitions, events } = this
     const { rules = standardRules } = settings
     const kept = { messages, paging, journal, pages, definitions, events, rules }
-    const shared: Shared = { ...kept, turn, clock, random, deadlines }
+    this.#shared = { ...kept, turn, clock, random, deadlines }
     const users = new Users(settings.loopbackUsers, random)
     this.access = new Access(users, definitions, name => {
-      const vhost = new Vhost(name, shared)
+      const vhost = new Vhost(name, this.#shared)
       if (name === settings.vhosts[0]) events.attach(vhost)
       return vhost
     })
@@ -116,6 +117,15 @@ export class Broker implements TurnParty, DefinitionsHost {
   /** A vhost by name; the empty name means `/`. */
   vhost(name: string): Vhost | undefined {
     return this.access.vhosts.get(vhostNamed(name))
+  }
+
+  /** Users and vhosts of which nothing is kept, to try things out; `clear` ends them. */
+  rehearsal(): Access {
+    const { clock, random } = this.world
+    const nothing = { restore: () => {}, commands: () => [], logFailing: () => {} }
+    const definitions = new Definitions(nothing, this.world)
+    const shared = { ...this.#shared, definitions, events: new Events(clock, '') }
+    return new Access(new Users([], random), definitions, name => new Vhost(name, shared))
   }
 
   /** Bytes outside of the heap in which something stands: messages, queues, what comes in and goes out. */

@@ -306,8 +306,9 @@ export class Vhost implements QueueHost {
       existing.declaredAgain()
       return existing
     }
+    // What the broker itself declares, such as an import, is not counted (nor is it in RabbitMQ).
     const limit = limitOf(this.limits, 'max-queues')
-    if (this.queues.size >= limit)
+    if (asker !== theBroker && this.queues.size >= limit)
       throw new AmqpError(
         'PRECONDITION_FAILED',
         `cannot declare queue '${chosen}': queue limit in vhost '${this.name}' (${limit}) is reached`,
@@ -423,6 +424,7 @@ export class Vhost implements QueueHost {
       this.#topology.removeQueue(queue, [])
       queue.end()
     }
+    this.policies.clear()
     this.metadata = noMetadata
     this.limits = noLimits
   }

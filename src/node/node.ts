@@ -4,10 +4,12 @@ import { Listener } from '../amqp/listener.js'
 import type { CertificateLogin, Login } from '../amqp/sasl.js'
 import type { ProtocolSettings } from '../amqp/settings.js'
 import { Broker, type RecoveryProgress } from '../broker/broker.js'
+import type { DefinitionsSource } from '../broker/import/document.js'
 import type { Logger } from '../platform/log.js'
 import { systemWorld, type World } from '../platform/world.js'
 import { AmqpError } from '../wire/replies.js'
 import { DataFolder } from './data-folder.js'
+import { definesAny, loadDefinitions, readDefinitions } from './definitions-file.js'
 import { DiskMonitor, diskFreeLimit } from './disk-monitor.js'
 import { Listeners, type Listening } from './listeners.js'
 import { MemoryMonitor, memoryLimit } from './memory-monitor.js'
@@ -49,28 +51,38 @@ export class Node {
   }
 
   /**
-   * Starts a broker. Rejects with a FolderInUse or FolderRefused if it may not have its data folder,
-   * with a SettingsError if a certificate is not good, and with the system's error if it cannot listen.
+   * Starts a broker, with further definitions if there are `given` ones. Rejects with a FolderInUse
+   * or FolderRefused if it may not have its data folder, with a SettingsError if a certificate is
+   * not good, with a DefinitionsError if definitions cannot be taken, and with the system's error if
+   * it cannot listen.
    */
-  static async start(settings: Settings, log: Logger): Promise<Node> {
+  static async start(settings: Settings, log: Logger, given?: unknown): Promise<Node> {
     const world = systemWorld(log)
+    const { load_definitions: path } = settings
+    const loaded = path === null ? [] : await readDefinitions(path)
     const folder =
       settings.persistence === 'file' ? await DataFolder.open(settings.data_dir, world) : null
     try {
-      return await Node.#startIn(folder, settings, world)
+      const more = given === undefined ? [] : [{ from: 'definitions', value: given }]
+      return await Node.#startIn(folder, settings, world, loaded, more)
     } catch (error) {
       await folder?.close()
       throw error
     }
   }
 
-  static async #startIn(folder: DataFolder | null, settings: Settings, world: World) {
+  static async #startIn(
+    folder: DataFolder | null,
+    settings: Settings,
+    world: World,
+    loaded: readonly DefinitionsSource[],
+    given: readonly DefinitionsSource[],
+  ) {
     if (folder !== null)
       world.log.info({ epoch: folder.epoch }, `data folder ${folder.path}, start ${folder.epoch}`)
     const broker = new Broker(
       {
-        vhosts: [settings.default_vhost],
-        users: [{ name: settings.default_user, password: settings.default_pass }],
+        ...firstStart(settings, loaded, world.log),
         loopbackUsers: settings.loopback_users,
         nodeName: `leveret@${hostname()}`,
         rules: {
@@ -92,6 +104,7 @@ export class Node {
     let listener: Listener | null = null
     try {
       await broker.open(recoveryLines(world))
+      loadDefinitions(broker, [...loaded, ...given])
       // Before anybody can publish.
       monitors.push(new MemoryMonitor(broker, memoryLimit(settings)))
       const { storage } = broker
@@ -137,6 +150,25 @@ export class Node {
       await this.folder?.close()
     }
   }
+}
+
+/**
+ * What a first start begins with. Where definitions name users there is no other one, and where
+ * they name vhosts besides, no other vhost (rule of RabbitMQ, which operators often miss).
+ */
+function firstStart(settings: Settings, loaded: readonly DefinitionsSource[], log: Logger) {
+  const { default_user: name, default_pass: password, default_vhost: vhost } = settings
+  if (definesAny(loaded, 'users')) {
+    log.warn({}, `users are those of load_definitions: default_user '${name}' is not created`)
+    return { vhosts: definesAny(loaded, 'vhosts') ? [] : [vhost], users: [] }
+  }
+  const permissions = {
+    configure: settings['default_permissions.configure'],
+    write: settings['default_permissions.write'],
+    read: settings['default_permissions.read'],
+  }
+  const user = { name, password, tags: settings.default_user_tags, permissions }
+  return { vhosts: [vhost], users: [user] }
 }
 
 /** Says each second how far recovery is, if it takes so long. */

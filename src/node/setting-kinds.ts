@@ -3,6 +3,8 @@
  * flag gives (the latter two give only text) and writes it back as YAML. settings-table.ts uses them.
  */
 
+import { Pattern } from '../structures/pattern.js'
+
 /** One kind of value: how it is read, what is allowed, how it is written. */
 export interface Kind<T> {
   /** Completes "must be …". */
@@ -156,6 +158,14 @@ export const textOrNone: Kind<string | null> = {
   write: value => (value === null ? 'none' : text.write(value)),
 }
 
+/** A pattern of names, as permissions have them. */
+export const pattern: Kind<string> = {
+  noun: 'a regular expression',
+  allowed: "PCRE's syntax; empty matches nothing",
+  read: given => (typeof given === 'string' && isPattern(given) ? given : undefined),
+  write: value => JSON.stringify(value),
+}
+
 /** One of a few words. */
 export const oneOf = <const W extends string>(...words: readonly W[]): Kind<W> => ({
   noun: 'a known word',
@@ -191,6 +201,15 @@ export const optional = <T>(kind: Kind<T>): Kind<T | null> => ({
   read: given => (given === null ? null : kind.read(given)),
   write: value => (value === null ? 'null' : kind.write(value)),
 })
+
+function isPattern(text: string): boolean {
+  try {
+    new Pattern(text)
+    return true
+  } catch {
+    return false
+  }
+}
 
 function wholeNumber(given: unknown): number | undefined {
   const value = typeof given === 'string' && /^\d+$/.test(given) ? Number(given) : given

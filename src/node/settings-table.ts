@@ -14,6 +14,7 @@ import {
   multiple,
   oneOf,
   optional,
+  pattern,
   port,
   size,
   someOf,
@@ -223,6 +224,19 @@ export const settingsTable = {
     secret: true,
   }),
   default_vhost: row(text, '/', 'Virtual host created at the first start.'),
+  default_user_tags: row(list, ['administrator'], 'Tags of the user created at the first start.'),
+  'default_permissions.configure': row(
+    pattern,
+    '.*',
+    'Names that user may configure in the virtual host created at the first start.',
+  ),
+  'default_permissions.write': row(pattern, '.*', 'Names it may write to.'),
+  'default_permissions.read': row(pattern, '.*', 'Names it may read from.'),
+  load_definitions: row(
+    optional(text),
+    null,
+    'Definitions as RabbitMQ exports them, a file or a folder of *.json, added at every start; if they name users, no other is created.',
+  ),
   loopback_users: row(
     list,
     ['guest'],

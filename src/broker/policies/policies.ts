@@ -135,6 +135,14 @@ export class Policies implements TurnParty {
     this.#put(kind, name, new Policy(kind, name, { ...command, definition }))
   }
 
+  /** Forgets all policies without a word to the log: their vhost is gone. */
+  clear(): void {
+    for (const kind of ['policy', 'operator_policy'] as const) {
+      this.#byName[kind].clear()
+      this.#sorted[kind] = []
+    }
+  }
+
   /** Rules all that is there, however long it takes. */
   ruleAll(): void {
     this.#rest = this.#ruled()
