@@ -1,5 +1,5 @@
 /** Brokers and their AMQP clients without a network: bytes go in when the test says so, what comes back is read as frames. */
-import { Connection } from '../../src/amqp/connection.js'
+import { Connection, type ConnectionHost } from '../../src/amqp/connection.js'
 import { startFrame } from '../../src/amqp/handshake.js'
 import type { ProtocolSettings } from '../../src/amqp/settings.js'
 import { Broker, type Storage } from '../../src/broker/broker.js'
@@ -77,6 +77,19 @@ export class SimulatedBroker {
   }
 }
 
+/** What the connections of a simulated broker are told of it. */
+export function connectionHost(host: SimulatedBroker): ConnectionHost {
+  return {
+    startFrame: tls => startFrame(protocolSettings, tls),
+    get isFull() {
+      return host.full
+    },
+    opened: () => host.opened++,
+    closed: () => host.closed++,
+    expectsMore: () => {},
+  }
+}
+
 /** A frame as the client sees it. */
 export interface Received {
   readonly channel: number
@@ -96,15 +109,12 @@ export class TestClient {
   readonly #shared = Buffer.alloc(256 * 1024)
 
   constructor(host: SimulatedBroker) {
-    this.connection = new Connection(this.socket, host.broker, protocolSettings, {
-      startFrame: tls => startFrame(protocolSettings, tls),
-      get isFull() {
-        return host.full
-      },
-      opened: () => host.opened++,
-      closed: () => host.closed++,
-      expectsMore: () => {},
-    })
+    this.connection = new Connection(
+      this.socket,
+      host.broker,
+      protocolSettings,
+      connectionHost(host),
+    )
   }
 
   /** Bytes that the broker has not read. */

@@ -21,17 +21,11 @@ import type { Channel } from './channel.js'
 import { asAmqpError, closeFrame, isSoft } from './closing.js'
 import { ConnectionLog } from './connection-log.js'
 import type { ConnectionState } from './connection-state.js'
-import {
-  type Capability,
-  Handshake,
-  type HandshakeHost,
-  isProtocolHeader,
-  LoginRefused,
-  protocolHeader,
-} from './handshake.js'
+import { type Capability, Handshake, type HandshakeHost, LoginRefused } from './handshake.js'
 import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
 import { Intake, Pause } from './intake.js'
 import { OpenChannels } from './open-channels.js'
+import { ProtocolHeader, protocolHeader } from './protocol-header.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Frames taken before frame_max is agreed: room for a large token in start-ok. */
@@ -77,7 +71,8 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   readonly #handshake: Handshake
   readonly #channels: OpenChannels
   #state: ConnectionState = 'header'
-  #header = Buffer.alloc(0)
+  /** Null once it has come: pooled memory that a connection keeps would pin a thousand times as much. */
+  #header: ProtocolHeader | null = new ProtocolHeader()
   #heartbeat: Heartbeat | null = null
   #cancelTimer: (() => void) | null = null
   /** Input that came before something stopped us, and is taken up after it. */
@@ -292,11 +287,12 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
   // ---
 
   #receiveHeader(bytes: Buffer): void {
-    const missing = protocolHeader.length - this.#header.length
-    this.#header = Buffer.concat([this.#header, bytes.subarray(0, missing)])
-    if (this.#header.length < protocolHeader.length) return
-    if (!isProtocolHeader(this.#header)) {
-      this.log.badHeader(this.#header)
+    const header = this.#header as ProtocolHeader
+    const taken = header.take(bytes)
+    if (!header.complete) return
+    this.#header = null
+    if (!header.understood) {
+      this.log.badHeader(header.octets)
       this.writer.write(protocolHeader)
       this.#hangUp(lingerMs)
       return
@@ -304,10 +300,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     this.log.accepted()
     this.#state = 'handshake'
     this.writer.write(this.#host.startFrame(this.tls !== null))
-    if (bytes.length > missing) {
-      const rest = bytes.subarray(missing)
-      this.#parse(rest, 0, rest.length)
-    }
+    if (taken < bytes.length) this.#parse(bytes, taken, bytes.length)
   }
 
   #parse(bytes: Buffer, start: number, end: number): void {

@@ -18,16 +18,6 @@ import type { ProtocolSettings } from './settings.js'
 /** Smallest frame_max taken: clients from before RabbitMQ 4.1 ask for it. */
 const smallestFrameMax = 4096
 
-/** The one header that is understood, and what is answered to any other. */
-export const protocolHeader = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1')
-
-/** The header of the draft of 0-9, which RabbitMQ takes for the same. */
-const draftHeader = Buffer.from('AMQP\x01\x01\x00\x09', 'latin1')
-
-export function isProtocolHeader(bytes: Buffer): boolean {
-  return bytes.equals(protocolHeader) || bytes.equals(draftHeader)
-}
-
 /** What a client may announce that makes a difference here. */
 const capabilities = [
   'authentication_failure_close',
