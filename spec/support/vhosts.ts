@@ -119,10 +119,7 @@ export class VhostBench {
 
   /** Takes all messages out of a queue. */
   takeAll(queue: string): Taken[] {
-    const taken: Taken[] = []
-    const from = this.#queue(queue)
-    while (from.readyCount > 0) from.get(true, message => taken.push(takenFrom(message)))
-    return taken
+    return takeAll(this.vhost, queue)
   }
 
   /** The first message of a queue, which stays there. */
@@ -139,6 +136,14 @@ export class VhostBench {
   #queue(name: string): Queue {
     return this.vhost.queue(name, owner)
   }
+}
+
+/** Takes all messages out of a queue. */
+export function takeAll(vhost: Vhost, queue: string): Taken[] {
+  const taken: Taken[] = []
+  const from = vhost.queue(queue, owner)
+  while (from.readyCount > 0) from.get(true, message => taken.push(takenFrom(message)))
+  return taken
 }
 
 function takenFrom(message: Message): Taken {

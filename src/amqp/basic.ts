@@ -96,7 +96,8 @@ export const basicHandlers: Handlers = {
           channel.unacked.push(tag, slot, source, deadline, returns)
           channel.watchAcks(source.timeoutMs)
         }
-        const { writer, number, frameMax } = channel
+        const { writer, number, frameMax, vhost } = channel
+        vhost.firehose?.delivered(message, queue.name, redelivered, channel)
         writeGetOk(writer, number, frameMax, tag, redelivered, queue.readyCount, message)
       })
       if (got === Got.nothing) channel.send('basic.get-empty', {})

@@ -73,6 +73,8 @@ export class ChannelConsumer extends Consumer implements DeliverySource {
         if (++this.outstanding === this.prefetch) this.hold(Hold.prefetch)
         if (this.shares) channel.delivered()
       }
+      const { firehose } = channel.vhost
+      if (firehose !== null) firehose.delivered(message, this.queue.name, redelivered, channel)
       writeDeliver(
         channel.writer,
         channel.number,

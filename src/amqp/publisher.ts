@@ -182,15 +182,20 @@ export class Publisher {
     } else {
       further = this.#lookAtProperties(ownsBytes, route.exchange)
     }
-    const { transaction } = this.#channel
-    if (transaction === null)
+    if (this.#channel.transaction === null && this.#vhost.firehose === null)
       this.conclude(this.#vhost.publish(route, arrival, further), this.#mandatory)
-    else
-      transaction.publish(
-        route,
-        this.#vhost.router.queuesOf(route, message, further),
-        this.#mandatory,
-      )
+    else this.#publishRouted(route, further)
+  }
+
+  /** Publishes the message of the arrival once it is known where it goes: in a transaction, or traced. */
+  #publishRouted(route: Route, further: readonly string[] | null): void {
+    const arrival = this.#arrival
+    const { firehose, router } = this.#vhost
+    const { transaction } = this.#channel
+    const queues = router.queuesOf(route, arrival.message, further)
+    firehose?.published(arrival.message, further ?? [], queues, this.#channel)
+    if (transaction !== null) transaction.publish(route, queues, this.#mandatory)
+    else this.conclude(this.#vhost.publishRouted(route, queues, arrival), this.#mandatory)
   }
 
   /** Returns or confirms the message of the arrival, which is published. False: it was refused. */

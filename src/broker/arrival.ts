@@ -58,7 +58,9 @@ export class Arrival {
         : Number(
             bytes.toString('latin1', expiration + 1, expiration + 1 + bytes.readUInt8(expiration)),
           )
-    this.begin(Math.max(0, priorityOf(bytes, start)) | persistent | marks, expirationMs, true)
+    const given = priorityOf(bytes, start)
+    const priority = given < 0 ? 0 : given | Mark.prioritised
+    this.begin(priority | persistent | marks, expirationMs, true)
   }
 
   /** Where it is kept; -1: nowhere so far. */

@@ -26,6 +26,7 @@ import type { Events } from './events.js'
 import { checkExchangeType, type ExchangeRequest } from './exchanges/by-type.js'
 import { DelayedMessages } from './exchanges/delayed-messages.js'
 import type { Exchange } from './exchanges/exchange.js'
+import { Firehose } from './firehose.js'
 import type { Journal } from './journal.js'
 import { MadeMessages } from './made-messages.js'
 import { exchangeIn, queueIn, refuseDefault, stripped } from './names.js'
@@ -99,6 +100,8 @@ export class Vhost implements QueueHost {
   readonly policies: Policies
   metadata = noMetadata
   limits = noLimits
+  /** Hears of every message; null: it is off. */
+  firehose: Firehose | null = null
   /** The message that is being published at the moment. */
   readonly arrival: Arrival
   readonly made: MadeMessages
@@ -144,6 +147,14 @@ export class Vhost implements QueueHost {
     this.made = new MadeMessages(this)
   }
 
+  /** Turns the firehose on or off. */
+  trace(on: boolean): void {
+    const { nodeName } = this.events
+    this.firehose = on
+      ? (this.firehose ?? new Firehose(this.name, nodeName, this.ownMessages))
+      : null
+  }
+
   // --- messages
 
   /**
@@ -175,14 +186,14 @@ export class Vhost implements QueueHost {
    * is deleted since stands the one that has its name now, if there is one.
    */
   publishRouted(route: Route, queues: readonly Queue[], arrival: Arrival): number {
-    if (route.repliesTo !== null) return this.publish(route, arrival, null)
+    if (route.repliesTo !== null) this.replies.get(route.repliesTo)?.deliver(arrival.message)
     const gone = queues.some(({ deleted }) => deleted)
     const living = gone
       ? queues.flatMap(queue => (queue.deleted ? (this.queues.get(queue.name) ?? []) : queue))
       : queues
     const outcome = this.enqueue(living, arrival)
     this.journal.append(arrival)
-    if (gone) return outcome | Outcome.routed
+    if (gone || route.repliesTo !== null) return outcome | Outcome.routed
     return outcome === Outcome.routed && areDelayed(living) ? Outcome.unroutable : outcome
   }
 
