@@ -30,6 +30,8 @@ export type Leaving = DeathReason | 'acked' | 'purged' | 'deleted'
 export class QueueModel {
   /** In the order in which they go. */
   ready: Item[] = []
+  /** Those that came back and wait before they are ready again. */
+  delayed: { readonly at: number; readonly item: Item }[] = []
   readonly left = new Map<number, Leaving>()
   /** What happened, in order, for comparison. */
   readonly deliveries: string[] = []
@@ -69,9 +71,9 @@ export class QueueModel {
   publish(id: number, priority: number | null, expirationMs: number, size: number): boolean {
     const { overflow, maxLength, maxLengthBytes, messageTtlMs, maxPriority } = this.#settings
     const full =
-      (maxLength >= 0 && this.ready.length >= maxLength) ||
+      (maxLength >= 0 && this.ready.length + this.delayed.length >= maxLength) ||
       (maxLengthBytes >= 0 && this.readyBytes + size > maxLengthBytes)
-    if (full && overflow !== 'drop-head') {
+    if (full && !this.#dropsHead) {
       if (overflow === 'reject-publish-dlx') this.burials.push(`${id} maxlen`)
       return false
     }
@@ -137,8 +139,10 @@ export class QueueModel {
   }
 
   clear(name: 'purged' | 'deleted'): void {
-    for (const { id } of this.ready) this.left.set(id, name)
+    const delayed = this.delayed.map(({ item }) => item)
+    for (const { id } of [...this.ready, ...delayed]) this.left.set(id, name)
     this.ready = []
+    this.delayed = []
   }
 
   /** Of those with the highest priority, the one who waits longest; with a single active consumer only that one. */
@@ -156,7 +160,34 @@ export class QueueModel {
     const failures = item.failures + (failed || this.#rules.everyReturnFails ? 1 : 0)
     const limit = this.#settings.deliveryLimit ?? (this.#quorum ? this.#rules.deliveryLimit : -1)
     if (limit >= 0 && failures > limit) this.#bury(item, 'delivery_limit')
-    else this.#enter({ ...item, returns, failures, cameBack: this.#quorum ? ++this.#returns : 0 })
+    else {
+      const back = { ...item, returns, failures }
+      const ms = this.#delayOf(back, failed)
+      if (ms > 0) this.delayed.push({ at: this.now + ms, item: back })
+      else this.#return(back)
+      this.#dropExcess()
+    }
+  }
+
+  #return(item: Item): void {
+    this.#enter({ ...item, cameBack: this.#quorum ? ++this.#returns : 0 })
+  }
+
+  #delayOf({ failures }: Item, failed: boolean): number {
+    const { delayedRetryType: type, delayedRetryMinMs, delayedRetryMaxMs } = this.#settings
+    if (type === 'disabled' || (type === 'failed' && !failed)) return 0
+    return Math.min(delayedRetryMinMs * Math.max(1, failures), delayedRetryMaxMs)
+  }
+
+  /** Time passes, and with every millisecond what it brings. */
+  pass(ms: number): void {
+    for (let left = ms; left > 0; left--) {
+      this.now++
+      const due = this.delayed.filter(({ at }) => at <= this.now)
+      this.delayed = this.delayed.filter(({ at }) => at > this.now)
+      for (const { item } of due.sort((a, b) => a.item.id - b.item.id)) this.#return(item)
+      this.expire()
+    }
   }
 
   /** Sees who is active: in a quorum queue one of higher priority is, once it need not wait. */
@@ -211,15 +242,25 @@ export class QueueModel {
   }
 
   #trim(): void {
-    const { overflow, maxLength, maxLengthBytes } = this.#settings
+    this.#dropExcess()
+    this.expire()
+  }
+
+  /** A quorum queue cannot dead-letter what it refuses. */
+  get #dropsHead(): boolean {
+    const { overflow } = this.#settings
+    return overflow === 'drop-head' || (this.#quorum && overflow === 'reject-publish-dlx')
+  }
+
+  #dropExcess(): void {
+    const { maxLength, maxLengthBytes } = this.#settings
     while (
-      overflow === 'drop-head' &&
+      this.#dropsHead &&
       this.ready.length > 0 &&
-      ((maxLength >= 0 && this.ready.length > maxLength) ||
+      ((maxLength >= 0 && this.ready.length + this.delayed.length > maxLength) ||
         (maxLengthBytes >= 0 && this.readyBytes > maxLengthBytes))
     )
       this.#bury(this.ready.shift() as Item, 'maxlen')
-    this.expire()
   }
 
   #bury({ id }: Item, reason: DeathReason): void {

@@ -153,11 +153,10 @@ class Pair {
       }
       case 'pass':
         bench.clock.advance(step.ms)
-        model.now += step.ms
-        model.expire()
+        model.pass(step.ms)
         break
       case 'purge':
-        strictEqual(bench.queue.purge(), model.ready.length)
+        strictEqual(bench.queue.purge(), model.ready.length + model.delayed.length)
         model.clear('purged')
         break
       case 'rule': {
@@ -217,7 +216,9 @@ class Pair {
     strictEqual(queue.readyBytes, model.readyBytes)
     strictEqual(queue.unackedCount, model.unacked)
     strictEqual(queue.publishedCount, model.published)
-    strictEqual(model.published, model.ready.length + model.unacked + model.left.size)
+    strictEqual(queue.asideCount, model.delayed.length)
+    const waiting = model.ready.length + model.delayed.length
+    strictEqual(model.published, waiting + model.unacked + model.left.size)
     for (const holder of this.#holders)
       deepStrictEqual(
         holder.held.map(({ id }) => id),
@@ -278,6 +279,19 @@ const kinds: Readonly<Record<string, PlainTable>> = {
     'x-queue-type': 'quorum',
     'x-max-length': 4,
     'x-message-ttl': 35,
+  },
+  'quorum queue with delayed retry': {
+    'x-queue-type': 'quorum',
+    'x-delayed-retry-type': 'all',
+    'x-delayed-retry-min': 7,
+    'x-delayed-retry-max': 17,
+  },
+  'quorum queue with delayed retry of failed deliveries and a length': {
+    'x-queue-type': 'quorum',
+    'x-max-length': 3,
+    'x-delayed-retry-type': 'failed',
+    'x-delayed-retry-min': 7,
+    'x-delayed-retry-max': 17,
   },
   'quorum queue with a single active consumer': {
     'x-queue-type': 'quorum',

@@ -21,6 +21,7 @@ import type { Exchange } from '../exchanges/exchange.js'
 import type { Ruling } from '../policies/ruling.js'
 import { Backlog, removalsPerTurn } from './backlog.js'
 import { type Consumer, Consumers } from './consumer.js'
+import { Delayed, delayMs } from './delayed.js'
 import { settle } from './disposal.js'
 import type { QueueDeclaration, QueueHost } from './host.js'
 import type { Ready } from './ready.js'
@@ -69,6 +70,9 @@ export class Queue implements TurnParty {
   suspectUpTo = 0
 
   unackedCount = 0
+  /** Messages that are not ready and count for its limits all the same, and their body bytes. */
+  asideCount = 0
+  asideBytes = 0
   /** Messages that ever came in. */
   publishedCount = 0
 
@@ -76,6 +80,9 @@ export class Queue implements TurnParty {
   readonly #backlog: Backlog
   readonly #quorum: boolean
   #limited = false
+  /** What is too much goes at the head; else it is refused. */
+  #dropsHead = true
+  #delayed: Delayed | null = null
   /** There is more in it than may be, which goes in the next turns. */
   #overfull = false
   /** Who is called when the first message can be given out. */
@@ -176,9 +183,12 @@ export class Queue implements TurnParty {
       return
     }
     if (this.logs(slot)) this.#host.journal.giveBack(this, slot, returns)
-    this.#backlog.giveBack(slot, deadline, returns)
-    this.#wake()
-    if (this.#limited) this.#dropExcess()
+    const ms = this.#quorum ? delayMs(this, returns, failed) : 0
+    if (ms > 0) {
+      this.#delayed ??= new Delayed(this, this.#host, (...message) => this.#comeBack(...message))
+      this.#delayed.add(slot, deadline, returns, ms)
+      if (this.#limited) this.#dropExcess()
+    } else this.#comeBack(slot, deadline, returns)
   }
 
   /** How often a delivery may fail; below 0: as often as it will. */
@@ -297,7 +307,7 @@ export class Queue implements TurnParty {
   purge(): number {
     const { count } = this.#backlog
     this.#backlog.clear()
-    return count
+    return count + (this.#delayed?.clear() ?? 0)
   }
 
   /** Ends the queue: ready messages are gone, consumers hear of it, deliveries in their hands can still be settled. */
@@ -305,6 +315,7 @@ export class Queue implements TurnParty {
     this.deleted = true
     this.#host.deadlines.clear(this.#lease)
     this.#backlog.clear()
+    this.#delayed?.clear()
     for (const consumer of [...this.consumers.all]) {
       this.consumers.remove(consumer)
       consumer.cancelled()
@@ -358,6 +369,10 @@ export class Queue implements TurnParty {
 
   /** Does what its settings ask for from now on. */
   #follow(): void {
+    const { overflow } = this.settings
+    // A quorum queue cannot dead-letter what it refuses.
+    this.#dropsHead =
+      overflow === 'drop-head' || (this.#quorum && overflow === 'reject-publish-dlx')
     this.#limited = this.settings.maxLength >= 0 || this.settings.maxLengthBytes >= 0
     this.used()
     if (this.#limited) this.#dropExcess()
@@ -397,6 +412,12 @@ export class Queue implements TurnParty {
     for (const call of waiters) call()
   }
 
+  #comeBack(slot: number, deadline: number, returns: number): void {
+    this.#backlog.giveBack(slot, deadline, returns)
+    this.#wake()
+    if (this.#limited) this.#dropExcess()
+  }
+
   /** Something is ready: whoever can take it gets it at the end of the turn. */
   #wake(): void {
     if (!this.#waitsForTurn && this.consumers.next() !== null) this.#schedule()
@@ -417,24 +438,25 @@ export class Queue implements TurnParty {
   /** True if the queue is full and refuses what is published. */
   #refuses(arrival: Arrival): boolean {
     const { overflow, maxLength, maxLengthBytes } = this.settings
-    if (overflow === 'drop-head') return false
+    if (this.#dropsHead) return false
     const full =
-      (maxLength >= 0 && this.readyCount + 1 > maxLength) ||
-      (maxLengthBytes >= 0 && this.readyBytes + arrival.message.bodySize > maxLengthBytes)
+      (maxLength >= 0 && this.readyCount + this.asideCount + 1 > maxLength) ||
+      (maxLengthBytes >= 0 &&
+        this.readyBytes + this.asideBytes + arrival.message.bodySize > maxLengthBytes)
     if (full && overflow === 'reject-publish-dlx')
       this.#host.bury(this, arrival.keep(), 'maxlen', false)
     return full
   }
 
   #dropExcess(): void {
-    const { overflow, maxLength, maxLengthBytes } = this.settings
-    if (overflow !== 'drop-head' || this.#overfull) return
+    const { maxLength, maxLengthBytes } = this.settings
+    if (!this.#dropsHead || this.#overfull) return
     const backlog = this.#backlog
     let dropped = 0
     while (
       backlog.count > 0 &&
-      ((maxLength >= 0 && backlog.count > maxLength) ||
-        (maxLengthBytes >= 0 && backlog.bytes > maxLengthBytes))
+      ((maxLength >= 0 && backlog.count + this.asideCount > maxLength) ||
+        (maxLengthBytes >= 0 && backlog.bytes + this.asideBytes > maxLengthBytes))
     ) {
       if (dropped++ === removalsPerTurn) {
         this.#overfull = true
