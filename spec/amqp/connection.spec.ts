@@ -938,6 +938,31 @@ t.test('dead letters go to the keys in BCC, published in a transaction or not', 
   }
 })
 
+t.test('a channel has as many consumers as the settings say, and one more is refused', async t => {
+  const host = new SimulatedBroker()
+  const client = host.open()
+  const most = protocolSettings.consumersPerChannelMax
+  client.give(declareQueue(1, 'q'), method(2, 'channel.open', {}), consume(2, 'q', 'elsewhere'))
+  for (let i = 0; i < most; i++) client.give(consume(1, 'q', `c${i}`))
+  host.settle()
+  client.take()
+  client.give(
+    method(1, 'basic.cancel', { consumerTag: 'c0', nowait: false }),
+    consume(1, 'q', 'in its place'),
+    consume(1, 'q', 'too many'),
+  )
+  host.settle()
+  const frames = client.take()
+  t.strictSame(
+    frames.map(({ name }) => name),
+    ['basic.cancel-ok', 'basic.consume-ok', 'connection.close'],
+  )
+  t.match(frames.at(-1)?.args, {
+    replyCode: 530,
+    replyText: `NOT_ALLOWED - reached maximum (${most}) of consumers per channel`,
+  })
+})
+
 t.test('settings say what is offered', async t => {
   const host = new SimulatedBroker()
   const client = host.connect()
