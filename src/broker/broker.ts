@@ -101,7 +101,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     const kept = { messages, paging, journal, pages, definitions, events, rules }
     this.#shared = { ...kept, turn, clock, random, deadlines }
     const users = new Users(settings.loopbackUsers, random)
-    this.access = new Access(users, definitions, name => {
+    this.access = new Access(users, definitions, events, name => {
       const vhost = new Vhost(name, this.#shared)
       if (name === settings.vhosts[0]) events.attach(vhost)
       return vhost
@@ -124,8 +124,9 @@ export class Broker implements TurnParty, DefinitionsHost {
     const { clock, random } = this.world
     const nothing = { restore: () => {}, commands: () => [], logFailing: () => {} }
     const definitions = new Definitions(nothing, this.world)
-    const shared = { ...this.#shared, definitions, events: new Events(clock, '') }
-    return new Access(new Users([], random), definitions, name => new Vhost(name, shared))
+    const events = new Events(clock, '')
+    const shared = { ...this.#shared, definitions, events }
+    return new Access(new Users([], random), definitions, events, name => new Vhost(name, shared))
   }
 
   /** Bytes outside of the heap in which something stands: messages, queues, what comes in and goes out. */

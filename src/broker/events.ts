@@ -54,6 +54,8 @@ export type EventKey =
   | 'user.authentication.success'
   | 'user.created'
   | 'user.deleted'
+  | 'user.limits.cleared'
+  | 'user.limits.set'
   | 'user.password.changed'
   | 'user.password.cleared'
   | 'user.tags.set'

@@ -2,7 +2,7 @@
  * Users, permissions, vhosts and their limits: everything about them is changed here, in memory at
  * once and in the definitions' log, so that it survives. Changes return the log number at which
  * they are there for good (`definitions.whenDurable`); what cannot be done is refused with an
- * AmqpError. Whether who asks may ask is the asker's matter.
+ * AmqpError. Whether who asks may ask is the asker's matter; `by` names it in events.
  *
  * What is changed counts for open connections too: permissions from their next operation on, since
  * a change makes every route stale by which publishers know that they may publish. Tags and
@@ -13,8 +13,10 @@ import { fieldTable } from '../../wire/field-table.js'
 import { AmqpError } from '../../wire/replies.js'
 import type { Command } from '../command.js'
 import type { Definitions } from '../definitions.js'
+import { type Events, internalUser } from '../events.js'
 import { type Session, Sessions } from '../sessions.js'
 import type { Vhost, VhostMetadata } from '../vhost.js'
+import { AccessEvents } from './access-events.js'
 import { checkedLimits, type Limits, limitsIn, userLimitNames, vhostLimitNames } from './limits.js'
 import { checkHash, type HashAlgorithm, isHashAlgorithm, usualAlgorithm } from './passwords.js'
 import {
@@ -41,11 +43,18 @@ export class Access {
   readonly sessions = new Sessions()
   readonly #vhosts = new Map<string, Vhost>()
   readonly #definitions: Definitions
+  readonly #events: AccessEvents
   readonly #newVhost: (name: string) => Vhost
 
-  constructor(users: Users, definitions: Definitions, newVhost: (name: string) => Vhost) {
+  constructor(
+    users: Users,
+    definitions: Definitions,
+    events: Events,
+    newVhost: (name: string) => Vhost,
+  ) {
     this.users = users
     this.#definitions = definitions
+    this.#events = new AccessEvents(events)
     this.#newVhost = newVhost
   }
 
@@ -56,10 +65,11 @@ export class Access {
   }
 
   /** Makes a vhost that is not there. Nobody may open it yet. */
-  addVhost(name: string): number {
+  addVhost(name: string, by = internalUser): number {
     if (this.#vhosts.has(name)) return 0
     if (name === '') throw new AmqpError('PRECONDITION_FAILED', 'a vhost must have a name')
     this.#vhosts.set(name, this.#newVhost(name))
+    this.#events.vhostAdded(name, by)
     return this.#definitions.append({ command: 'vhost.added', name })
   }
 
@@ -69,46 +79,54 @@ export class Access {
   }
 
   /** Removes a vhost with everything in it; who is connected to it hears so. */
-  removeVhost(name: string): number {
+  removeVhost(name: string, by = internalUser): number {
     const vhost = this.#vhost(name)
     this.#close(this.sessions.inVhost(name), `vhost '${name}' is deleted`)
     this.#dropVhost(vhost)
+    this.#events.vhostRemoved(name, by)
     return this.#definitions.append({ command: 'vhost.removed', name })
   }
 
   /** Sets all limits of a vhost. */
-  setVhostLimits(name: string, limits: Limits): number {
+  setVhostLimits(name: string, limits: Limits, by = internalUser): number {
     this.#vhost(name).limits = checkedLimits(limits, vhostLimitNames)
+    this.#events.vhostLimited(name, limits, by)
     return this.#definitions.append({ command: 'vhost.limited', name, limits: fieldTable(limits) })
   }
 
   // --- users
 
   /** Sets a user up, or anew; its limits and permissions stay as they are. */
-  setUser(name: string, credentials: Credentials, tags: readonly string[]): number {
+  setUser(
+    name: string,
+    credentials: Credentials,
+    tags: readonly string[],
+    by = internalUser,
+  ): number {
     if (name === '') throw new AmqpError('PRECONDITION_FAILED', 'a user must have a name')
     if (tags.length > mostTags)
       throw new AmqpError('PRECONDITION_FAILED', `a user may have ${mostTags} tags at most`)
     const { limits = {} } = this.users.get(name) ?? {}
-    return this.#setUser({ name, ...this.#hashed(credentials), tags, limits })
+    return this.#setUser({ name, ...this.#hashed(credentials), tags, limits }, by)
   }
 
   /** Changes how a user logs in. Who is logged in stays so. */
-  setPassword(name: string, credentials: Credentials): number {
-    return this.#setUser({ ...this.#user(name), ...this.#hashed(credentials) })
+  setPassword(name: string, credentials: Credentials, by = internalUser): number {
+    return this.#setUser({ ...this.#user(name), ...this.#hashed(credentials) }, by)
   }
 
   /** Sets all limits of a user. */
-  setUserLimits(name: string, limits: Limits): number {
+  setUserLimits(name: string, limits: Limits, by = internalUser): number {
     const user = this.#user(name)
-    return this.#setUser({ ...user, limits: checkedLimits(limits, userLimitNames) })
+    return this.#setUser({ ...user, limits: checkedLimits(limits, userLimitNames) }, by)
   }
 
   /** Removes a user with its permissions, and closes its connections. */
-  removeUser(name: string): number {
+  removeUser(name: string, by = internalUser): number {
     this.#user(name)
     this.#dropUser(name)
     this.#close(this.sessions.ofUser(name), `user '${name}' is deleted`)
+    this.#events.userRemoved(name, by)
     return this.#definitions.append({ command: 'user.removed', name })
   }
 
@@ -119,21 +137,28 @@ export class Access {
     return new Rights(user, vhost, this.permissions)
   }
 
-  setPermission(user: string, vhost: string, patterns: PermissionPatterns): number {
+  setPermission(
+    user: string,
+    vhost: string,
+    patterns: PermissionPatterns,
+    by = internalUser,
+  ): number {
     const permission: Permission = { user, vhost, ...patterns }
     this.#user(user)
     this.#changed(this.#vhost(vhost).name, () => this.permissions.set(permission))
+    this.#events.permissionSet(permission, by)
     return this.#definitions.append({ command: 'permission.set', ...permission })
   }
 
   /** The user may no longer open the vhost; where it has it open it may do nothing there. */
-  removePermission(user: string, vhost: string): number {
+  removePermission(user: string, vhost: string, by = internalUser): number {
     let removed = false
     this.#changed(vhost, () => {
       removed = this.permissions.delete(user, vhost)
     })
     if (!removed)
       throw new AmqpError('NOT_FOUND', `no permissions of user '${user}' in vhost '${vhost}'`)
+    this.#events.permissionRemoved(user, vhost, by)
     return this.#definitions.append({ command: 'permission.removed', user, vhost })
   }
 
@@ -142,16 +167,19 @@ export class Access {
     vhost: string,
     exchange: string,
     patterns: TopicPatterns,
+    by = internalUser,
   ): number {
     const permission: TopicPermission = { user, vhost, exchange, ...patterns }
     this.#user(user)
     this.#changed(this.#vhost(vhost).name, () => this.permissions.setTopic(permission))
+    this.#events.topicPermissionSet(permission, by)
     return this.#definitions.append({ command: 'topic-permission.set', ...permission })
   }
 
   /** From now on all routing keys of the exchange are allowed again. */
-  removeTopicPermission(user: string, vhost: string, exchange: string): number {
+  removeTopicPermission(user: string, vhost: string, exchange: string, by = internalUser): number {
     this.#changed(vhost, () => this.permissions.deleteTopic(user, vhost, exchange))
+    this.#events.topicPermissionRemoved(user, vhost, exchange, by)
     const command = 'topic-permission.removed'
     return this.#definitions.append({ command, user, vhost, exchange })
   }
@@ -239,8 +267,10 @@ export class Access {
     return user
   }
 
-  #setUser(user: User): number {
+  #setUser(user: User, by: string): number {
+    const former = this.users.get(user.name)
     this.users.set(user)
+    this.#events.userSet(user, former, by)
     return this.#definitions.append(userSet(user))
   }
 
