@@ -1,5 +1,6 @@
 /** A broker whose disk is full or fails, and is well again. */
 import t from 'tap'
+import { settle } from '../support/broker-life.js'
 import { Bench, broken, calm } from '../support/journal-bench.js'
 
 t.test('the alarm of a full disk ends with space, though nothing is left to write', async t => {
@@ -50,4 +51,35 @@ t.test('messages are refused when only their queue cannot be written', async t =
   await bench.confirmed('new', ['d'])
   const again = await bench.restart('crash')
   t.equal(again.queue('new').readyCount, 1)
+})
+
+t.test('a backlog of small messages in many queues is left where it is', async t => {
+  const names = Array.from({ length: 30 }, (_, i) => `q${i}`)
+  const bench = new Bench(life => {
+    for (const name of names) {
+      life.declareQueue(name)
+      life.bind('amq.fanout', name)
+    }
+  })
+  let life = await bench.start()
+  const publishAll = async () => {
+    for (let i = 0; i < 1000; i++) {
+      life.publish({ exchange: 'amq.fanout', key: '', body: Buffer.from('x') })
+      if (i % 50 === 0) await life.flushed()
+    }
+    await life.flushed()
+  }
+  await publishAll()
+  t.equal(life.log.cleaner.copied, 0, 'all of it is live')
+  const heldBytes = life.journal.heldBytes
+  life = await bench.restart('clean')
+  t.equal(life.journal.heldBytes, heldBytes)
+  await publishAll()
+  t.equal(life.log.cleaner.copied, 0)
+  for (const name of names)
+    for (const delivery of await life.getAll(name)) settle(delivery, 'complete')
+  await life.flushed()
+  t.equal(life.journal.heldBytes, 0)
+  for (let i = 0; i < 10; i++) await life.turns(50)
+  t.ok(life.log.cleaner.removed > 5, 'what is dead goes')
 })

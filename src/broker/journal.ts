@@ -14,6 +14,7 @@
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
 import type { Log, LogOwner, Recovery } from '../store/log.js'
 import type { MessageTable } from '../store/message-table.js'
+import { recordBytes } from '../store/record.js'
 import { Ranges, Targets } from '../store/targets.js'
 import { Holders } from '../structures/holders.js'
 import { absent, NumberIndex } from '../structures/number-index.js'
@@ -63,10 +64,13 @@ export interface ContentReader {
 /** Appended and not yet durable bytes above which publishers wait. */
 const waitingBytesMax = 64 * 1024 * 1024
 
+/** What one more queue adds to a record. */
+export const holderBytes = recordBytes(0, 1) - recordBytes(0, 0)
+
 export class Journal implements LogOwner, TurnParty {
   /** All messages up to this number that will ever be durable are. */
   durableUpTo = 0
-  /** Bytes of content of all logged messages that are held. */
+  /** Bytes of the records of all logged messages, as far as they are held. */
   heldBytes = 0
   /** Who still takes messages out of queues, over several turns: how many. */
   leaving = 0
@@ -344,7 +348,7 @@ export class Journal implements LogOwner, TurnParty {
     // Most messages are in one queue, which then need not be written down.
     this.index.set(number, count === 1 ? slot : ~this.holders.add(slot, queues, count))
     this.#messages.setLogged(slot)
-    this.heldBytes += this.#messages.size(slot)
+    this.heldBytes += recordBytes(this.#messages.size(slot), count)
     this.#lastNumber = number
     return number
   }
@@ -352,9 +356,12 @@ export class Journal implements LogOwner, TurnParty {
   /** A queue holds the message no more. Returns whether no other does either. */
   #forget(queue: number, slot: number, number: number): boolean {
     const value = this.index.get(number)
-    if (value < 0 && this.holders.remove(~value, queue) > 0) return false
+    if (value < 0 && this.holders.remove(~value, queue) > 0) {
+      this.heldBytes -= holderBytes
+      return false
+    }
     this.index.delete(number)
-    this.heldBytes -= this.#messages.size(slot)
+    this.heldBytes -= recordBytes(this.#messages.size(slot), 1)
     return true
   }
 

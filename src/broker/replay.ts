@@ -8,9 +8,10 @@
 
 import type { LogReplay } from '../store/log.js'
 import { Mark, type MessageTable } from '../store/message-table.js'
+import { recordBytes } from '../store/record.js'
 import type { Targets } from '../store/targets.js'
 import { absent } from '../structures/number-index.js'
-import type { Journal } from './journal.js'
+import { holderBytes, type Journal } from './journal.js'
 import type { Queue } from './queues/queue.js'
 
 /** What one queue of several knows of a message. */
@@ -79,7 +80,7 @@ export class Replay implements LogReplay {
       segment,
       offset,
     )
-    this.#journal.heldBytes += this.#messages.size(slot)
+    this.#journal.heldBytes += recordBytes(this.#messages.size(slot), targets.count)
     const { index, holders } = this.#journal
     if (several) {
       index.set(number, ~holders.add(slot, targets.queues, targets.count))
@@ -109,9 +110,8 @@ export class Replay implements LogReplay {
       const holds =
         value < 0 ? holders.has(~value, queue) : this.#page(slot).holders[slot & pageMask] === queue
       if (!holds) continue
-      if (value >= 0 || holders.remove(~value, queue) === 0) {
-        this.#forget(number, slot)
-      }
+      if (value >= 0 || holders.remove(~value, queue) === 0) this.#forget(number, slot)
+      else this.#journal.heldBytes -= holderBytes
       this.#messages.release(slot)
     }
   }
@@ -181,6 +181,7 @@ export class Replay implements LogReplay {
     if (value === absent) return
     const slot = value < 0 ? holders.slot(~value) : value
     this.#forget(number, slot)
+    if (value < 0) this.#journal.heldBytes -= (holders.count(~value) - 1) * holderBytes
     if (value >= 0) {
       this.#messages.release(slot)
     } else {
@@ -192,7 +193,7 @@ export class Replay implements LogReplay {
   }
 
   #forget(number: number, slot: number): void {
-    this.#journal.heldBytes -= this.#messages.size(slot)
+    this.#journal.heldBytes -= recordBytes(this.#messages.size(slot), 1)
     this.#journal.index.delete(number)
     this.#details.delete(number)
   }

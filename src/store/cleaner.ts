@@ -113,7 +113,8 @@ export class Cleaner {
     const { segments, owner, segmentBytes, short, cleanable } = this.#log
     if (segments.length < 2 || !cleanable) return false
     let bytes = 0
-    for (const segment of segments) bytes += segment.size
+    // Without their indexes, which grow with what is live as well.
+    for (const segment of segments) bytes += segment.end
     const live = owner.liveBytes()
     const dead = bytes - live
     if (short) return dead > deadPerLiveWhenShort * live + segmentBytes

@@ -32,7 +32,7 @@ export interface LogOwner extends LogReplay {
   failed(from: number, error: Error): void
   /** A message is durable, and its content can be read at this place; a later call replaces it. */
   placed(number: number, segment: number, offset: number): void
-  /** Bytes of content of the logged messages that some queue still holds. */
+  /** Bytes of the records of logged messages that some queue still holds (`recordBytes`). */
   liveBytes(): number
   /** Some queue holds the message, and its content was last said to be at this place. */
   isHeld(number: number, segment: number, offset: number): boolean

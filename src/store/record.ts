@@ -61,6 +61,10 @@ export function messageHeadBytes(targets: Targets): number {
   return headBytes + metaBytes + targets.count * queueBytes + expiries * expiryBytes
 }
 
+/** Bytes of the record of a message in so many queues, but for its expiries; `content` bytes of it are content. */
+export const recordBytes = (content: number, queues: number) =>
+  headBytes + metaBytes + queues * queueBytes + content
+
 export const movedHeadBytes = (targets: Targets) => messageHeadBytes(targets) + movedBytes
 
 export const settledBytesMax = (ranges: number) =>
