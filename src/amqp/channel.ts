@@ -24,6 +24,7 @@ import { type ChannelConsumer, Hold } from './consumer.js'
 import { handlers } from './handlers.js'
 import { Publisher } from './publisher.js'
 import { ReplyConsumer } from './reply-to.js'
+import { Returning } from './returning.js'
 import { channelClosed, consumerCreated, consumerDeleted } from './session-events.js'
 import { Transaction } from './transaction.js'
 import { Settlement, Unacked } from './unacked.js'
@@ -80,6 +81,8 @@ export class Channel implements TurnParty {
   #state: ChannelState = 'open'
   #ended: () => void = () => {}
   #ackTimeout: AckTimeout | null = null
+  /** Its deliveries are on their way back, over several turns. */
+  #returning: Returning | null = null
   #work: Work | null = null
   #worked: () => void = () => {}
   /** Answers that wait for the log, and the frame that waits for them. */
@@ -174,8 +177,14 @@ export class Channel implements TurnParty {
 
   /** Settles all deliveries up to a tag, and answers then. */
   settleUpTo(tag: number, settlement: Settlement, answer = noAnswer): void {
-    if (this.unacked.settleUpTo(tag, settlement, atOnce)) answer()
-    else this.#carryOn(most => this.unacked.settleUpTo(tag, settlement, most), answer)
+    const { unacked } = this
+    if (unacked.settleUpTo(tag, settlement, atOnce)) {
+      answer()
+      return
+    }
+    const returning = settlement === Settlement.requeue ? new Returning(unacked, tag) : null
+    const part = (most: number) => unacked.settleUpTo(tag, settlement, most)
+    this.#carryOn(returning === null ? part : most => returning.part(() => part(most)), answer)
   }
 
   /** Does what may take several turns, in which the connection reads nothing, and answers then. */
@@ -310,8 +319,7 @@ export class Channel implements TurnParty {
 
   endTurn(): void {
     if (this.#work !== null) this.#workOn(this.#work)
-    else if (this.unacked.giveBack(perTurn)) this.#ended()
-    else this.vhost.turn.add(Stage.deliver, this)
+    else this.#giveBack()
   }
 
   #carryOn(work: Work, answer: () => void, waits = false): void {
@@ -366,7 +374,7 @@ export class Channel implements TurnParty {
     } catch (error) {
       this.connection.workFailed(error, this)
     }
-    if (this.#work === null) this.connection.work(false)
+    this.connection.work(false)
   }
 
   /** The client is not to have its answers any more. */
@@ -429,11 +437,20 @@ export class Channel implements TurnParty {
     this.#ackTimeout?.close()
     this.confirms?.close()
     this.#removeReplyConsumer()
+    // Before another consumer of their queues has its turn.
+    if (this.unacked.count > returnsAtOnce) this.#returning = new Returning(this.unacked)
     for (const tag of [...this.consumers.keys()]) this.removeConsumer(tag)
     channelClosed(this)
     // Small ones end at once: whoever comes next meets their messages in the queues.
     if (this.#work !== null) return
     if (this.unacked.count <= returnsAtOnce) this.endTurn()
+    else this.vhost.turn.add(Stage.deliver, this)
+  }
+
+  /** The next of its deliveries go back to their queues. */
+  #giveBack(): void {
+    const part = () => this.unacked.giveBack(perTurn)
+    if (this.#returning?.part(part) ?? part()) this.#ended()
     else this.vhost.turn.add(Stage.deliver, this)
   }
 

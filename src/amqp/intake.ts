@@ -17,6 +17,8 @@ export class Intake implements TurnParty {
   readonly #resumed: () => void
   #reasons = 0
   #turnBytes = 0
+  /** How many have paused it for work. */
+  #works = 0
   #waitsForTurn = false
 
   /** `resumed` is called when the last reason is gone, before the socket is read from again. */
@@ -42,7 +44,9 @@ export class Intake implements TurnParty {
     return (this.#reasons & reason) !== 0
   }
 
+  /** For `Pause.work` it is resumed as often as it was paused. */
   pause(reason: number): void {
+    if (reason === Pause.work) this.#works++
     if (reason === Pause.turn) this.#awaitTurn()
     if (this.#reasons === 0) this.#socket.pause()
     this.#reasons |= reason
@@ -50,6 +54,7 @@ export class Intake implements TurnParty {
 
   resume(reason: number): void {
     if (!this.pausedFor(reason)) return
+    if (reason === Pause.work && --this.#works > 0) return
     this.#reasons &= ~reason
     if (this.#reasons !== 0) return
     this.#resumed()

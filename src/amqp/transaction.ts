@@ -8,6 +8,7 @@ import type { Route } from '../broker/router.js'
 import { Mark } from '../store/message-table.js'
 import { AmqpError } from '../wire/replies.js'
 import type { Channel } from './channel.js'
+import { Returning } from './returning.js'
 
 /** A publish costs about so many settlements; one to many queues costs more, so the time is looked at too. */
 const publishCost = 4
@@ -56,6 +57,7 @@ export class Transaction {
     let at = 0
     let complete = true
     let awaited = 0
+    let returning: Returning | null = null
     const logged: number[] = []
     const work = (most: number) => {
       const deadline = clock.monotonicMs() + publishMs
@@ -65,16 +67,26 @@ export class Transaction {
         const { loggedAs } = vhost.arrival
         if (loggedAs > 0) logged.push(loggedAs)
       }
-      return unacked.commit(most)
+      const done = unacked.commit(most)
+      if (!done) returning ??= new Returning(unacked)
+      return done
     }
-    journal.beginTransaction()
+    let begun = false
     this.#channel.carryOut(
       most => {
+        if (!begun) {
+          if (!journal.mayBegin(() => this.#channel.goOn())) return null
+          journal.beginTransaction()
+          begun = true
+        }
         let done = true
         try {
           done = work(most)
         } finally {
-          if (done) awaited = journal.endTransaction()
+          if (done) {
+            awaited = journal.endTransaction()
+            returning?.end()
+          }
         }
         return done
       },

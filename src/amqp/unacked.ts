@@ -140,6 +140,19 @@ export class Unacked {
     return page !== undefined && place >= 0 && page.outstanding(place)
   }
 
+  /** Shows the sources of the deliveries with tags up to this one; one of several may come more than once. */
+  forEachSource(upTo: number, show: (source: DeliverySource) => void): void {
+    let last: DeliverySource | null = null
+    for (const page of this.#pages)
+      for (let place = page.first; place < page.end; place++) {
+        if (page.tag(place) > upTo) return
+        const source = page.sources[place] as DeliverySource | null
+        if (source === null || source === last) continue
+        show(source)
+        last = source
+      }
+  }
+
   /** Settles the delivery with this tag. False: it is not outstanding. */
   settle(tag: number, settlement: Settlement): boolean {
     const index = this.#pageOf(tag)

@@ -97,6 +97,10 @@ export class Journal implements LogOwner, TurnParty {
   /** Transactions in progress, and whether something was appended in them. */
   #transactions = 0
   #inUnit = false
+  /** Who wants to begin one. */
+  #beginners: (() => void)[] = []
+  /** They wait until this number is durable, or has failed; 0: only until none is in progress. */
+  #beginAfter = 0
   #failing = false
 
   constructor(messages: MessageTable, turn: Turn) {
@@ -212,6 +216,17 @@ export class Journal implements LogOwner, TurnParty {
     this.#lastNumber = this.#appending().appendReturned(queue.number, number, count)
   }
 
+  /**
+   * Whether a transaction may begin. If not, `call` is called when it is to be tried again: one
+   * takes several turns, and if others joined it all the time, none of them would ever be durable,
+   * nor anything that is published meanwhile.
+   */
+  mayBegin(call: () => void): boolean {
+    if (this.#transactions === 0 && this.#beginAfter === 0) return true
+    this.#beginners.push(call)
+    return false
+  }
+
   /** What is appended and settled until `endTransaction` is there after a crash as a whole or not at all. */
   beginTransaction(): void {
     this.#appendSettlements()
@@ -226,6 +241,10 @@ export class Journal implements LogOwner, TurnParty {
     if (--this.#transactions === 0 && this.#inUnit) {
       this.#inUnit = false
       ;(this.#log as Log).endTransaction()
+    }
+    if (this.#transactions === 0 && this.#beginners.length > 0) {
+      this.#beginAfter = awaited
+      if (awaited === 0) this.#begin()
     }
     return awaited
   }
@@ -243,6 +262,7 @@ export class Journal implements LogOwner, TurnParty {
   // --- what the log tells and asks
 
   durable(upTo: number): void {
+    if (this.#beginAfter > 0 && upTo >= this.#beginAfter) this.#begin()
     let defined = false
     this.#host?.whenDefined(() => {
       defined = true
@@ -262,6 +282,7 @@ export class Journal implements LogOwner, TurnParty {
       this.#host?.logFailing(error)
     }
     this.refuse(from)
+    if (from <= this.#beginAfter) this.#begin()
   }
 
   /** What was published from this number on cannot be promised; else all that is not safe yet. */
@@ -392,6 +413,12 @@ export class Journal implements LogOwner, TurnParty {
       this.#spareRanges.push(ranges)
     }
     this.#settling.length = 0
+  }
+
+  /** Whoever waits for it may try to begin a transaction. */
+  #begin(): void {
+    this.#beginAfter = 0
+    for (const call of this.#beginners.splice(0)) call()
   }
 
   #atTurnEnd(): void {

@@ -56,6 +56,8 @@ export class Consumers {
   readonly all = new Set<Consumer>()
   /** Highest priority first. */
   readonly #levels: Level[] = []
+  /** How many want none of them to get anything for the moment. */
+  #holds = 0
 
   constructor(single: boolean, byPriority: boolean) {
     this.#single = single
@@ -68,11 +70,21 @@ export class Consumers {
 
   /** The one whose turn it is, or null if nobody can take a message. */
   next(): Consumer | null {
+    if (this.#holds > 0) return null
     for (let i = 0; i < this.#levels.length; i++) {
       const head = (this.#levels[i] as Level).ring.head
       if (head !== null) return head
     }
     return null
+  }
+
+  /** Nobody gets anything until as many have let go. */
+  hold(): void {
+    this.#holds++
+  }
+
+  letGo(): void {
+    this.#holds--
   }
 
   /** After a delivery to `consumer` the turn goes to the next one of its priority. */

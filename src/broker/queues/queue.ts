@@ -65,6 +65,8 @@ export class Queue implements TurnParty {
   /** Log number of the command that declared it; 0: it is not in the log, or was before a restart. */
   definedAt = 0
   deleted = false
+  /** Who was the last to hold it. */
+  holder: object | null = null
   settlements: Ranges | null = null
   /** After an unclean stop nobody knows which of the messages up to this number were delivered. */
   suspectUpTo = 0
@@ -300,6 +302,16 @@ export class Queue implements TurnParty {
   /** A consumer can take messages (again). */
   resume(consumer: Consumer): void {
     this.consumers.resume(consumer)
+    if (this.readyCount > 0) this.#schedule()
+  }
+
+  /** Deliveries come back over several turns: nobody is given younger messages until as many have let go. */
+  hold(): void {
+    this.consumers.hold()
+  }
+
+  letGo(): void {
+    this.consumers.letGo()
     if (this.readyCount > 0) this.#schedule()
   }
 
