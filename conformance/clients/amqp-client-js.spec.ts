@@ -1,9 +1,9 @@
 import { AMQPClient, AMQPError, type AMQPMessage, AMQPSession } from '@cloudamqp/amqp-client'
 import t from 'tap'
 import { openBroker } from '../support/broker.js'
-import { eventually } from '../support/eventually.js'
 import { openTcpProxy } from '../support/tcp-proxy.js'
 import { temporaryQueue, uniqueName } from '../support/temporary.js'
+import { eventually } from '../support/waiting.js'
 
 t.test('properties and headers come back as they were published', async t => {
   const broker = await openBroker(t)

@@ -2,9 +2,9 @@ import { type AmqpConnectionManager, type ChannelWrapper, connect } from 'amqp-c
 import type { Channel, ConsumeMessage, Message } from 'amqplib'
 import t, { type Test } from 'tap'
 import { openBroker } from '../support/broker.js'
-import { eventually } from '../support/eventually.js'
 import { openTcpProxy } from '../support/tcp-proxy.js'
 import { temporaryQueue, uniqueName } from '../support/temporary.js'
+import { eventually } from '../support/waiting.js'
 
 /** A manager that never outlives its test and connects again at once. */
 function open(t: Test, url: string): AmqpConnectionManager {

@@ -3,10 +3,10 @@ import { text } from 'node:stream/consumers'
 import { connect } from 'amqplib'
 import t from 'tap'
 import { openBroker } from '../support/broker.js'
-import { eventually } from '../support/eventually.js'
 import { installed } from '../support/installed.js'
 import { openTcpProxy } from '../support/tcp-proxy.js'
 import { temporaryQueue, uniqueName } from '../support/temporary.js'
+import { eventually } from '../support/waiting.js'
 
 /** What a program left behind. */
 interface Outcome {

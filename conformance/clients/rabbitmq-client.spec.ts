@@ -6,9 +6,9 @@ import {
 } from 'rabbitmq-client'
 import t, { type Test } from 'tap'
 import { openBroker } from '../support/broker.js'
-import { eventually } from '../support/eventually.js'
 import { openTcpProxy } from '../support/tcp-proxy.js'
 import { temporaryQueue, uniqueName } from '../support/temporary.js'
+import { eventually } from '../support/waiting.js'
 
 /** A connection that never outlives its test, and what it reported as errors. */
 function open(t: Test, url: string): { connection: Connection; errors: { code?: string }[] } {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import type { Broker } from './broker.js'
-import { eventually } from './eventually.js'
+import { eventually } from './waiting.js'
 
 /** connection.close-ok as it stands on the wire: a method frame on channel 0 without arguments. */
 const CLOSE_OK = Buffer.from('0100000000000400' + '0a0033ce', 'hex')

@@ -18,6 +18,7 @@ import {
   Taker,
   tick,
 } from './broker-life.js'
+import { liveThrough, type Subject } from './lives.js'
 import { octetsOf } from './messages.js'
 import { Dice, type SimulatedDisk } from './simulated-disk.js'
 
@@ -117,7 +118,7 @@ export interface Sabotage {
   readonly progress?: (progress: LogProgress) => LogProgress
 }
 
-export class BrokerBench {
+export class BrokerBench implements Subject {
   readonly disk: SimulatedDisk
   readonly dice: Dice
   readonly figures: Figures
@@ -199,6 +200,13 @@ export class BrokerBench {
       life.clock.advance(50)
     }
     ok(!life.broker.alarms.has('log'), 'the alarm stays')
+  }
+
+  async workOnFullDisk(): Promise<void> {
+    this.disk.free = this.dice.below(20_000)
+    await this.work(this.dice.below(30))
+    if (this.dice.chance(0.5)) this.disk.free = Number.POSITIVE_INFINITY
+    this.life.clock.advance(1000)
   }
 
   /** Ends this life in one of several ways. */
@@ -678,36 +686,12 @@ function contentOf(serial: number, bytes: number): Buffer {
 }
 
 /** One disk through several lives. */
-export async function lives(
+export function lives(
   disk: SimulatedDisk,
   seed: number,
   count: number,
   figures: Figures,
   sabotage: Sabotage = {},
 ): Promise<void> {
-  const bench = new BrokerBench(disk, seed, figures, sabotage)
-  const calm = { fail: 0, short: 0, names: 0 }
-  for (let life = 0; life < count; life++) {
-    disk.faults = { ...calm, short: bench.dice.chance(0.3) ? 0.3 : 0 }
-    disk.free = Number.POSITIVE_INFINITY
-    await bench.open(0.3)
-    await bench.check()
-    const rounds = 5 + bench.dice.below(60)
-    await bench.work(rounds)
-    if (bench.dice.chance(0.3)) {
-      disk.faults = { fail: 0.1, short: 0.1, names: 0.1 }
-      await bench.work(rounds)
-      if (bench.dice.chance(0.5)) {
-        disk.faults = calm
-        await bench.recovered()
-      }
-    }
-    if (bench.dice.chance(0.1)) disk.free = bench.dice.below(20_000)
-    await bench.work(bench.dice.below(10))
-    await bench.end()
-  }
-  disk.faults = calm
-  disk.free = Number.POSITIVE_INFINITY
-  await bench.open()
-  await bench.check()
+  return liveThrough(disk, new BrokerBench(disk, seed, figures, sabotage), count)
 }

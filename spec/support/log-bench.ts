@@ -11,6 +11,7 @@ import type { LogOwner } from '../../src/store/log.js'
 import { Ranges, Targets } from '../../src/store/targets.js'
 import { ChunkPool } from '../../src/structures/chunk-pool.js'
 import { FakeClock } from './fake-clock.js'
+import { liveThrough, type Subject } from './lives.js'
 import { Dice, type SimulatedDisk } from './simulated-disk.js'
 
 export const segmentBytes = 16 * 1024
@@ -196,7 +197,7 @@ const bodySize = (content: Buffer) => content.length % 1000
 
 const tick = () => new Promise<void>(resolve => setImmediate(resolve))
 
-export class LogBench {
+export class LogBench implements Subject {
   readonly disk: SimulatedDisk
   readonly dice: Dice
   readonly figures: Figures
@@ -277,6 +278,16 @@ export class LogBench {
   }
 
   /** Ends this life in one of several ways. */
+  async recovered(): Promise<void> {}
+
+  async workOnFullDisk(): Promise<void> {
+    this.disk.free = this.dice.below(80_000)
+    await this.work(this.dice.below(30))
+    if (this.log.short) this.figures.fullDisks++
+    if (this.dice.chance(0.5)) this.disk.free = Number.POSITIVE_INFINITY
+    this.clock.advance(1000)
+  }
+
   async end(): Promise<void> {
     const way = this.dice.next()
     this.figures.removed += this.log.cleaner.removed
@@ -589,38 +600,12 @@ export class LogBench {
 }
 
 /** One disk through several lives. */
-export async function lives(
+export function lives(
   disk: SimulatedDisk,
   seed: number,
   count: number,
   figures: Figures,
   sabotage: Sabotage = {},
 ): Promise<void> {
-  const bench = new LogBench(disk, seed, figures, sabotage)
-  const calm = { fail: 0, short: 0, names: 0 }
-  for (let life = 0; life < count; life++) {
-    disk.faults = { ...calm, short: bench.dice.chance(0.3) ? 0.3 : 0 }
-    disk.free = Number.POSITIVE_INFINITY
-    await bench.open(0.3)
-    await bench.check()
-    const rounds = 5 + bench.dice.below(50)
-    await bench.work(rounds)
-    if (bench.dice.chance(0.3)) {
-      disk.faults = { fail: 0.1, short: 0.1, names: 0.1 }
-      await bench.work(rounds)
-      if (bench.dice.chance(0.5)) disk.faults = calm
-    }
-    if (bench.dice.chance(0.3)) {
-      disk.free = bench.dice.below(80_000)
-      await bench.work(bench.dice.below(30))
-      if (bench.log.short) figures.fullDisks++
-      if (bench.dice.chance(0.5)) disk.free = Number.POSITIVE_INFINITY
-      bench.clock.advance(1000)
-    }
-    await bench.work(bench.dice.below(10))
-    await bench.end()
-  }
-  disk.faults = calm
-  await bench.open()
-  await bench.check()
+  return liveThrough(disk, new LogBench(disk, seed, figures, sabotage), count)
 }
