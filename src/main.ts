@@ -2,6 +2,7 @@
 /** The program `leveret`: settings, node, signals. Nothing else. */
 import { DefinitionsError } from './broker/import/import.js'
 import { helpText } from './node/command-line.js'
+import { FolderInUse } from './node/folder-lock.js'
 import { listeningText } from './node/listeners.js'
 import { createLogger } from './node/logger.js'
 import { memoryLimit } from './node/memory-monitor.js'
@@ -11,7 +12,7 @@ import { SettingsError } from './node/settings-draft.js'
 import { settingsText } from './node/settings-file.js'
 import { version } from './node/version.js'
 
-/** Exit codes of sysexits.h: a bad configuration, and an address that is taken. Else 1: the data folder cannot be had. */
+/** Exit codes of sysexits.h: a bad configuration, and an address or a data folder that is taken. Else 1. */
 const exitConfiguration = 78
 const exitUnavailable = 69
 const exitFailed = 1
@@ -61,7 +62,8 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
     const { code, message, syscall } = error as NodeJS.ErrnoException
     const listening = syscall === 'listen' || syscall === 'getaddrinfo'
     log.error({ code }, `could not ${listening ? 'listen for AMQP' : 'start'}: ${message}`)
-    process.exitCode = listening ? exitUnavailable : exitFailed
+    const taken = listening || error instanceof FolderInUse
+    process.exitCode = taken ? exitUnavailable : exitFailed
     return
   }
   const mebibytes = Math.round(memoryLimit(settings) / 2 ** 20)

@@ -1,7 +1,17 @@
 /** The lock on a data folder, taken by many at once, and left behind by who was killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { lstat, mkdir, mkdtemp, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises'
+import {
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -66,6 +76,17 @@ t.test('what dead processes left is removed, and nothing else', async t => {
   t.ok((await lstat(join(folder, controlName))).isSymbolicLink())
   await lock.release()
   t.same(await readdir(folder), ['control-notes.txt'])
+})
+
+t.test('a socket that never had its name goes when it is old', async t => {
+  const folder = await folderFor(t)
+  const old = join(folder, 'control-1-00000000.sock.new')
+  const fresh = join(folder, 'control-1-11111111.sock.new')
+  for (const path of [old, fresh]) await writeFile(path, '')
+  await utimes(old, new Date(), new Date(Date.now() - 100_000))
+  const lock = await FolderLock.take(folder, world)
+  await lock.release()
+  t.same(await readdir(folder), ['control-1-11111111.sock.new'], 'its process may be about to')
 })
 
 t.test('a path longer than any socket may have', async t => {

@@ -323,7 +323,7 @@ t.test('a second program on a data folder is refused, one after kill -9 is not',
   const first = run(t, ...onFolder)
   await first.line('Server startup complete')
   const second = run(t, ...onFolder)
-  t.match(await second.ended, { code: 1, errors: '' })
+  t.match(await second.ended, { code: 69, errors: '' })
   t.match(JSON.parse(second.lines.at(-1) ?? ''), {
     level: 'error',
     msg: `could not start: the data folder ${folder} is in use by process ${first.child.pid}`,

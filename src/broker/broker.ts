@@ -210,7 +210,7 @@ export class Broker implements TurnParty, DefinitionsHost {
       logFailing: (error: Error | null) => {
         this.alarms.set('log', error !== null)
         if (error === null) log.info({}, 'the log of messages is written again')
-        else log.error({ err: error }, 'the log of messages cannot be written')
+        else log.error({ reason: error.message }, 'the log of messages cannot be written')
       },
       damaged: (message: number, error: Error) =>
         log.error({ err: error, message }, 'a message is damaged in the log and cannot be kept'),

@@ -179,7 +179,8 @@ export class Definitions implements LogOwner, TurnParty {
   }
 
   failed(_from: number, error: Error): void {
-    this.#world.log.error({ err: error }, 'definitions cannot be written; it is tried again')
+    const { message: reason } = error
+    this.#world.log.error({ reason }, 'definitions cannot be written; it is tried again')
     if (!this.failing) this.#fails(true)
   }
 

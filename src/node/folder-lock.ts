@@ -16,7 +16,7 @@
  * Not promised: anything between machines that share a folder over a network.
  * `spec/node/folder-lock.spec.ts` starts many processes at once, and kills them.
  */
-import { type FileHandle, open, readdir, rename, symlink, unlink } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, stat, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { World } from '../platform/world.js'
 import { type Answerer, ask, type ControlLine, ControlSocket, NoAnswer } from './control-socket.js'
@@ -26,6 +26,10 @@ import { version } from './version.js'
 export const controlName = 'control.sock'
 
 const socketName = /^control-(\d+)-[0-9a-f]+\.sock$/
+
+/** A socket between being made and having its name: a moment, unless the process was killed in it. */
+const newSocketName = /^control-\d+-[0-9a-f]+\.sock\.new$/
+const newForMs = 60_000
 
 /** Longest path of a socket, in bytes; Linux takes 107, macOS 103. */
 const pathBytesMax = 103
@@ -112,6 +116,17 @@ export class FolderLock {
     }
     await unlink(this.#path(controlName)).catch(() => {})
     await symlink(this.#name, this.#path(controlName))
+    await this.#removeUnnamed()
+  }
+
+  /** Removes sockets whose processes were killed before they had their names. */
+  async #removeUnnamed(): Promise<void> {
+    for (const name of await readdir(this.#folder)) {
+      if (!newSocketName.test(name)) continue
+      const made = await stat(this.#path(name)).catch(() => null)
+      if (made !== null && made.mtimeMs < this.#world.clock.wallMs() - newForMs)
+        await unlink(this.#path(name)).catch(() => {})
+    }
   }
 
   /** Listens until it holds the lock, or gives way. */
