@@ -367,6 +367,35 @@ t.test('a read that fails is tried again, then the content is given up', async t
   await bench.close()
 })
 
+t.test('a disk that cannot be read for a minute costs no message', async t => {
+  const bench = await Bench.open(0)
+  const slot = bench.add(10_000, false, true)
+  for (let i = 0; i < 50; i++) bench.add(10_000, false, true)
+  bench.logAll()
+  bench.paging.look()
+  await bench.run()
+  t.notOk(bench.messages.inMemory(slot))
+  bench.log.fault = Object.assign(new Error('EIO: simulated'), { code: 'EIO' })
+  bench.paging.ask(slot, bench)
+  for (let seconds = 0; seconds < 60; seconds++) {
+    bench.log.answer()
+    await bench.run(1)
+    bench.world.clock.advance(1000)
+  }
+  t.ok(bench.log.answers < 10, `${bench.log.answers} attempts`)
+  t.equal(bench.came, 0)
+  t.equal(bench.world.lines.length, 1, 'it is told')
+  bench.log.fault = null
+  bench.world.clock.advance(100_000)
+  bench.log.answer()
+  t.equal(bench.came, 1)
+  t.ok(bench.messages.inMemory(slot))
+  bench.check()
+  bench.log.fault = new Error('closed')
+  await bench.close()
+  t.equal(bench.world.clock.pending, 0, 'no timer is left')
+})
+
 t.test('a message that goes while it is being read is not brought back', async t => {
   const bench = await Bench.open(0)
   const slots = Array.from({ length: 60 }, () => bench.add(10_000, false, true))

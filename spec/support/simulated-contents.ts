@@ -16,6 +16,8 @@ export class SimulatedContents implements ContentSource {
   readonly #paged = new Set<number>()
   /** How likely it is that a read fails although there is something to read; not twice in a row. */
   faults = 0
+  /** What every read fails with; null: none does. */
+  fault: Error | null = null
   readonly #failed = new Set<number>()
   readonly #messages: MessageTable
   readonly #paging: Paging
@@ -90,6 +92,10 @@ export class SimulatedContents implements ContentSource {
       const place = this.#dice.below(this.waiting.length)
       const [{ segment, offset, tag }] = this.waiting.splice(place, 1) as [Request]
       const content = this.#contents.get(offset)
+      if (this.fault !== null) {
+        this.#paging.unreadable(tag, this.fault)
+        continue
+      }
       const fails = !this.#failed.delete(offset) && this.#dice.chance(this.faults)
       if (fails) this.#failed.add(offset)
       if (content === undefined || segment !== offset >> 3 || fails) {

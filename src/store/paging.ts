@@ -6,7 +6,7 @@
  * keep are written to the scratch file, chunk by chunk, and only then.
  */
 import type { Clock } from '../platform/clock.js'
-import type { Files } from '../platform/files.js'
+import { type Files, isSystemError } from '../platform/files.js'
 import type { Logger } from '../platform/log.js'
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
 import type { Chunk } from './chunks.js'
@@ -29,9 +29,12 @@ const leastPauseMs = 5
 /** Chunks written to the scratch file at once. */
 const writtenAtOnce = 16
 
-/** A content that cannot be read is tried again so often, each time after a pause. */
+/** A content that is damaged is read so often, each time after a pause, before it is given up. */
 const attempts = 3
 const pauseMs = 1000
+
+/** What the system does not let us read may be well another time: so often, with pauses twice as long each time. */
+const attemptsAtDisk = 8
 
 /** Where contents of logged messages can be read: the log. Answers with `loaded` or `unreadable`. */
 export interface ContentSource {
@@ -78,6 +81,9 @@ export class Paging implements TurnParty {
   /** Chunks that are to be written to the scratch file. */
   #outgoing: Chunk[] = []
   #scratchFails = false
+  /** The system does not let us read, and that has been told. */
+  #readsFail = false
+  #closed = false
   /** What cancels the attempts that wait. */
   readonly #retries = new Set<() => void>()
 
@@ -106,6 +112,7 @@ export class Paging implements TurnParty {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     for (const cancel of this.#retries) cancel()
     this.#retries.clear()
     await this.#scratch?.close()
@@ -149,6 +156,7 @@ export class Paging implements TurnParty {
   /** Of the log and the scratch file: content that was asked for. */
   loaded(tag: number, bytes: Buffer, start: number, end: number): void {
     const request = this.#requests[tag] as Request
+    this.#readsFail = false
     if (this.#isWanted(request)) {
       if (end - start !== this.#messages.size(request.slot)) {
         this.#failed(request, tag, new Error(`it has ${end - start} bytes`))
@@ -280,11 +288,17 @@ export class Paging implements TurnParty {
   }
 
   #failed(request: Request, tag: number, error: Error): void {
-    if (++request.failures < attempts) {
-      this.#afterPause(() => {
+    const atDisk = isSystemError(error)
+    if (atDisk && !this.#readsFail) {
+      this.#readsFail = true
+      this.#logger.warn({ reason: error.message }, 'messages cannot be read; it is tried again')
+    }
+    if (++request.failures < (atDisk ? attemptsAtDisk : attempts)) {
+      const again = () => {
         if (this.#isWanted(request)) this.#read(request, tag)
         else this.#answer(request, tag)
-      })
+      }
+      this.#afterPause(again, atDisk ? pauseMs * 2 ** (request.failures - 1) : pauseMs)
       return
     }
     const { slot, number, segment, offset } = request
@@ -296,8 +310,9 @@ export class Paging implements TurnParty {
     this.#answer(request, tag)
   }
 
-  #afterPause(task: () => void): void {
-    const cancel = this.#clock.after(pauseMs, () => {
+  #afterPause(task: () => void, delayMs = pauseMs): void {
+    if (this.#closed) return
+    const cancel = this.#clock.after(delayMs, () => {
       this.#retries.delete(cancel)
       task()
     })
