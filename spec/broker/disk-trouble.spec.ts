@@ -19,6 +19,9 @@ t.test('the alarm of a full disk ends with space, though nothing is left to writ
     await life.turns(10)
     t.ok(life.broker.alarms.has('log'))
   }
+  t.strictSame(life.lines.find(({ level }) => level === 'error')?.fields, {
+    reason: 'the disk is almost full',
+  })
   bench.disk.free = Number.POSITIVE_INFINITY
   for (let i = 0; i < 15; i++) {
     life.clock.advance(1000)

@@ -222,3 +222,22 @@ t.test('a content that is damaged does not keep all the rest from being cleaned'
   t.ok(bench.log.segments.length < 6, `${bench.log.segments.length} segments`)
   t.equal(await bench.content(good), '<good>'.repeat(300))
 })
+
+t.test('a large message withdrawn before it is written leaves nothing between others', async t => {
+  const bench = await LogFixture.open()
+  const { log, targets } = bench
+  const before = bench.publish('before', 1)
+  targets.clear()
+  targets.add(1)
+  const number = log.takeNumber()
+  const parts = [Buffer.alloc(100_000, 1), Buffer.alloc(50_000, 2)]
+  log.appendMessage(number, targets, 0, Buffer.from('head'), 0, 4, parts, 150_000)
+  const after = bench.publish('after', 1)
+  t.ok(log.withdraw(number))
+  await log.flushed()
+  t.ok(Math.max(...log.segments.map(({ size }) => size)) < 1000)
+  bench.disk.kill()
+  const again = await LogFixture.open(bench.disk)
+  t.same([...again.owner.messages.keys()], [before, after])
+  t.equal(await again.content(after), 'after')
+})

@@ -9,7 +9,8 @@ import type { ChunkPool } from '../structures/chunk-pool.js'
 import { Batch } from './batch.js'
 import { BlockWriter, longestLag } from './block.js'
 import { FreeSpace, shortMs } from './free-space.js'
-import { sizeAt } from './record.js'
+import { Pace } from './pace.js'
+import { Kind, kindAt, sizeAt } from './record.js'
 import type { Found } from './recovery.js'
 import { relieve } from './relief.js'
 import {
@@ -27,9 +28,15 @@ export const settleDelayMs = 200
 /** Batches written and not synced: then they are. */
 const unsyncedMax = 256
 
+/** Checksums of a batch hold the event loop for no longer than this. */
+const layOutMs = 4
+
 /** First and longest pause before another attempt after a failure. */
 const retryMs = 100
 const retryMsMax = 5000
+
+/** What a write ends with when nothing more fits on the disk, or into this user's share of it. */
+const noRoom: readonly (string | undefined)[] = ['ENOSPC', 'EDQUOT']
 
 const almostFull = new Error('the disk is almost full')
 
@@ -264,7 +271,10 @@ export class BatchWriter {
     return relief
   }
 
-  /** Batches are held in the order of their numbers; one of which nothing is left adds to another. */
+  /**
+   * Batches are held in the order of their numbers; one of which nothing is left adds to another.
+   * Nobody waits for such a one: who did waits for what was taken out of it (`relieve`).
+   */
   #hold(batch: Batch): void {
     const { held } = this
     if (batch.atomic) this.cleanable = false
@@ -299,7 +309,7 @@ export class BatchWriter {
     if (batch.records > 0) {
       const full = this.#current === null || this.#current.end >= this.#segmentBytes
       const segment = full ? await this.#roll(batch) : (this.#current as Segment)
-      this.#layOut(batch, segment)
+      await this.#layOut(batch, segment)
       const { parts, start, end } = this.#writer
       if (segment.head === null) await writeAll(segment.file, parts, start)
       else await writeAll(segment.file, [segment.head, ...parts], 0)
@@ -318,20 +328,29 @@ export class BatchWriter {
       })
   }
 
-  /** Cuts a batch into blocks at the end of a segment. */
-  #layOut(batch: Batch, segment: Segment): void {
+  /** Cuts a batch into blocks at the end of a segment; a very large one with pauses. */
+  async #layOut(batch: Batch, segment: Segment): Promise<void> {
     const writer = this.#writer
     const number = this.#nextBatch++
     const lag = Math.min(longestLag, number - this.#syncedBatch)
     writer.begin(segment.end, segment.seed, number, this.#crc, lag, 0)
     batch.beginPlaces(segment.number)
-    batch.forEach((bytes, at, end, parts) => {
+    const pace = new Pace(this.#clock, layOutMs, resume => this.#clock.after(0, resume))
+    const put = (bytes: Buffer, at: number, end: number) => {
       const offset = writer.record(sizeAt(bytes, at))
       writer.put(bytes, at, end)
-      if (parts !== null) for (const part of parts) writer.put(part, 0, part.length)
       batch.place(bytes, at, offset)
       segment.note(bytes, at, offset, this.#segmentBytes)
-    })
+    }
+    for (const piece of batch.pieces) {
+      batch.forEachIn(piece, put)
+      if (pace.due) await pace.pause()
+      if (piece.parts === null || kindAt(piece.bytes, 0) === Kind.void) continue
+      for (const part of piece.parts) {
+        writer.put(part, 0, part.length)
+        if (pace.due) await pace.pause()
+      }
+    }
     writer.finish()
     this.#crc = writer.batchCrc
     this.space.written(writer.end - writer.start)
@@ -411,7 +430,7 @@ export class BatchWriter {
 
   /** Nothing that is not durable counts as written; it goes to another segment. */
   #fail(error: Error): void {
-    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') this.space.exhausted()
+    if (noRoom.includes((error as NodeJS.ErrnoException).code)) this.space.exhausted()
     this.#failures++
     this.failing = true
     const failed = this.#current
@@ -439,8 +458,11 @@ export class BatchWriter {
   #pause(): Promise<void> {
     const pauseMs = Math.min(retryMsMax, retryMs * 2 ** (this.#failures - 2))
     return new Promise(resolve => {
-      this.#wake = resolve
-      this.#clock.after(pauseMs, () => this.#wake?.())
+      const cancel = this.#clock.after(pauseMs, resolve)
+      this.#wake = () => {
+        cancel()
+        resolve()
+      }
     })
   }
 }

@@ -144,13 +144,19 @@ export class Batch {
   forEach(
     tell: (bytes: Buffer, at: number, end: number, parts: readonly Buffer[] | null) => void,
   ): void {
-    for (const { bytes, filled, parts } of this.pieces) {
-      let at = 0
-      while (at < filled) {
-        const end = parts === null ? at + sizeAt(bytes, at) : filled
-        if (kindAt(bytes, at) !== Kind.void) tell(bytes, at, end, parts)
-        at = end
-      }
+    for (const piece of this.pieces) this.forEachIn(piece, tell)
+  }
+
+  /** The same of one piece. */
+  forEachIn(
+    { bytes, filled, parts }: Piece,
+    tell: (bytes: Buffer, at: number, end: number, parts: readonly Buffer[] | null) => void,
+  ): void {
+    let at = 0
+    while (at < filled) {
+      const end = parts === null ? at + sizeAt(bytes, at) : filled
+      if (kindAt(bytes, at) !== Kind.void) tell(bytes, at, end, parts)
+      at = end
     }
   }
 

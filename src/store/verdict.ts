@@ -4,6 +4,10 @@
  * such a batch lacks is damage. Of the others, the first that is not whole is where the log ends;
  * those before it are doubtful: they can be read, but nobody knows whether from the disk or from
  * the cache of a file whose sync has failed. They are to be written again.
+ *
+ * So a batch that was durable, is the last of all, and is damaged later cannot be told from one that
+ * the power cut in two: it is cut off, and said to be. Only a proper stop, or a batch behind it, can
+ * prove that it was whole.
  */
 import { addToBatchCrc, type Block, blockHeadBytes, Flag } from './block.js'
 
