@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import WebSocket, { type ClientOptions } from 'ws'
 import { type RunningBroker, startBroker } from '../src/index.js'
 import { Authority } from './support/certificates.js'
-import { eventually } from './support/eventually.js'
+import { eventually } from './support/waiting.js'
 
 // What a browser has, and Node from version 22.
 Object.assign(globalThis, { WebSocket })

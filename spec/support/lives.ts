@@ -38,7 +38,7 @@ export async function liveThrough(
         await subject.recovered()
       }
     }
-    if (dice.chance(0.3)) await subject.workOnFullDisk()
+    if (dice.chance(0.4)) await subject.workOnFullDisk()
     await subject.work(dice.below(10))
     await subject.end()
   }

@@ -300,6 +300,10 @@ export class FileLog implements Log, TurnParty, BatchSource {
   }
 
   get failing(): boolean {
+    return this.#toldFailing || this.#inTrouble
+  }
+
+  get #inTrouble(): boolean {
     return this.#writer.failing || this.#writer.space.short
   }
 
@@ -371,12 +375,12 @@ export class FileLog implements Log, TurnParty, BatchSource {
   }
 
   #tellDurable(): void {
-    this.#toldFailing &&= this.failing
+    this.#toldFailing &&= this.#inTrouble
     this.owner.durable(this.#durableUpTo)
   }
 
   #tellRecovered(): void {
-    if (this.#toldFailing && !this.failing) this.#tellDurable()
+    if (this.#toldFailing && !this.#inTrouble) this.#tellDurable()
   }
 
   #addMessage(
