@@ -57,7 +57,8 @@ export async function startLeveret(where: string | null): Promise<Broker> {
   let more: readonly string[] = []
   const start = (): Promise<number> => {
     const data = folder === null ? ['--memory'] : ['--data', join(folder, 'data')]
-    const args = [PROGRAM, '--port', String(address.port), ...data, '--json', ...more]
+    const ports = ['--port', String(address.port), '--management-port', 'none']
+    const args = [PROGRAM, ...ports, ...data, '--json', ...more]
     child = spawn(process.execPath, probed ? ['--import', PROBE, ...args] : args, {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, ...(folder === null ? {} : { BENCH_PROBE_FILE: probeFile(folder) }) },

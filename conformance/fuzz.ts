@@ -63,7 +63,8 @@ async function freePort(): Promise<number> {
 async function startTarget(): Promise<Target> {
   const [host, port] = ['127.0.0.1', await freePort()]
   const program = new URL('../src/main.js', import.meta.url).pathname
-  const args = ['--memory', '--host', host, '--port', `${port}`, '--log-level', 'error', '--json']
+  const ports = ['--port', `${port}`, '--management-port', 'none']
+  const args = ['--memory', '--host', host, ...ports, '--log-level', 'error', '--json']
   const child = spawn(process.execPath, ['--enable-source-maps', program, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })

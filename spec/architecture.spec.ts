@@ -24,7 +24,7 @@ const topFiles = ['index.ts', 'main.ts', 'ctl.ts']
 const strangers = [['amqp', 'management']]
 
 /** Where the world may be touched: everything else is given it. */
-const atTheEdge = /^(platform\/|node\/|management\/server\.ts$|main\.ts$|ctl\.ts$)/
+const atTheEdge = /^(platform\/|node\/|management\/(server|application)\.ts$|main\.ts$|ctl\.ts$)/
 
 /**
  * What anybody may import of Node: modules that only compute. Of node:crypto that is hashing,

@@ -11,6 +11,8 @@ import { silence } from './platform/log.js'
 export interface BrokerOptions {
   /** Port for AMQP; 0 (the default here) lets the system choose a free one. */
   readonly port?: number
+  /** Port for the management API; 0 lets the system choose. Without it there is none. */
+  readonly managementPort?: number
   /** Address to listen on; loopback unless told otherwise. */
   readonly host?: string
   /**
@@ -44,6 +46,8 @@ export interface RunningBroker {
   readonly listeners: readonly BrokerListener[]
   /** Reads the certificates anew, for connections to come. Rejects if they are not good, and then those in use stay. */
   renewCertificates(): Promise<void>
+  /** Where the management API is, for example http://127.0.0.1:40124; null without one. */
+  readonly managementUrl: string | null
   /** Closes clients with 320, then the listener; resolves when no handle is left open. */
   close(): Promise<void>
 }
@@ -54,11 +58,14 @@ export interface RunningBroker {
  * names everything wrong with its definitions, or with the system's error if it cannot listen.
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<RunningBroker> {
-  const { port = 0, host = '127.0.0.1', settings: given = {}, definitions } = options
+  const { port = 0, managementPort = null, host = '127.0.0.1', definitions } = options
+  const { settings: given = {} } = options
   const { data_dir, persistence = data_dir === undefined ? 'memory' : 'file' } = given
   const settings = settingsFrom({
     'listeners.tcp.default': port,
     'listeners.tcp.ip': host,
+    'management.tcp.port': managementPort,
+    'management.tcp.ip': host,
     ...given,
     persistence,
   })
@@ -75,6 +82,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<RunningB
     port: number,
     listeners,
     renewCertificates: () => node.renewCertificates(),
+    managementUrl:
+      node.management === null ? null : listeningUrl({ protocol: 'http', ...node.management }),
     close: () => node.stop(),
   }
 }

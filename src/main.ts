@@ -7,6 +7,7 @@ import { listeningText } from './node/listeners.js'
 import { createLogger } from './node/logger.js'
 import { memoryLimit } from './node/memory-monitor.js'
 import { Node } from './node/node.js'
+import { bracketed } from './node/setting-kinds.js'
 import { readSettings, type SettingsRead } from './node/settings.js'
 import { SettingsError } from './node/settings-draft.js'
 import { settingsText } from './node/settings-file.js'
@@ -61,7 +62,7 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
     }
     const { code, message, syscall } = error as NodeJS.ErrnoException
     const listening = syscall === 'listen' || syscall === 'getaddrinfo'
-    log.error({ code }, `could not ${listening ? 'listen for AMQP' : 'start'}: ${message}`)
+    log.error({ code }, `could not ${listening ? 'listen' : 'start'}: ${message}`)
     const taken = listening || error instanceof FolderInUse
     process.exitCode = taken ? exitUnavailable : exitFailed
     return
@@ -70,6 +71,12 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
   log.info({}, `Memory high watermark set to ${mebibytes} MiB`)
   for (const listening of node.listening)
     log.info({ ...listening }, `started ${listeningText(listening)}`)
+  const { management } = node
+  if (management !== null) {
+    const { host, port } = management
+    const where = `${bracketed(host)}:${port}`
+    log.info({ host, port }, `Management plugin: HTTP (non-TLS) listener started on ${where}`)
+  }
   if (process.stdout.isTTY) process.stdout.write(banner(node, origin))
   log.info({}, 'Server startup complete')
 
@@ -98,13 +105,15 @@ async function run({ settings, origin }: SettingsRead): Promise<void> {
 }
 
 function banner(node: Node, origin: string | null): string {
-  const listeners = node.listening.map(listeningText).join('\n              ')
+  const { management } = node
+  const listeners = node.listening.map(listeningText).join('\n                ')
   return `
   Leveret ${version}
 
-    AMQP      ${listeners}
-    settings  ${origin ?? 'defaults'}
-    data      ${node.folder?.path ?? 'in memory; nothing survives a stop'}
+    AMQP        ${listeners}
+    management  ${management === null ? 'none' : `${bracketed(management.host)}:${management.port}`}
+    settings    ${origin ?? 'defaults'}
+    data        ${node.folder?.path ?? 'in memory; nothing survives a stop'}
 
 `
 }

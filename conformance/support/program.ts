@@ -22,7 +22,8 @@ export async function startProgram(
   folder: string,
   ...parent: readonly string[]
 ): Promise<Program> {
-  const options = ['--host', '127.0.0.1', '--port', '0', '--data', folder, '--json']
+  const ports = ['--port', '0', '--management-port', 'none']
+  const options = ['--host', '127.0.0.1', ...ports, '--data', folder, '--json']
   const [command = '', ...args] = [...parent, process.execPath, program, ...options]
   const stdio = ['ignore', 'pipe', 'inherit'] as const
   const child = spawn(command, args, { env: {}, cwd: tmpdir(), stdio: [...stdio] })

@@ -17,6 +17,9 @@ import { framesIn, handshake } from '../support/test-client.js'
 
 const program = fileURLToPath(new URL('../../src/main.js', import.meta.url))
 
+/** Programs side by side cannot all have the usual port. */
+const quiet = { LEVERET_MANAGEMENT__TCP__PORT: 'none' }
+
 /** Sends a message through a queue of its own and back. */
 async function roundTrip(client: ChannelModel, text: string): Promise<string> {
   const channel = await client.createChannel()
@@ -196,7 +199,7 @@ interface Program {
 
 function run(t: Test, ...argv: string[]): Program {
   // An environment of its own: what a machine sets must not matter.
-  const child = spawn(process.execPath, [program, ...argv], { env: {}, cwd: tmpdir() })
+  const child = spawn(process.execPath, [program, ...argv], { env: quiet, cwd: tmpdir() })
   t.teardown(() => child.kill('SIGKILL'))
   const lines: string[] = []
   const waiting = new Set<() => void>()
@@ -280,7 +283,8 @@ for (const formatter of ['json', 'plaintext'] as const)
     t.teardown(() => full.close())
     const port = await freePort()
     const set = ['--set', `log.console.formatter=${formatter}`]
-    const argv = [program, '--memory', '--host', '127.0.0.1', '--port', `${port}`, ...set]
+    const ports = ['--port', `${port}`, '--management-port', 'none']
+    const argv = [program, '--memory', '--host', '127.0.0.1', ...ports, ...set]
     const stdio: StdioOptions = ['ignore', full.fd, 'inherit']
     const child = spawn(process.execPath, argv, { env: {}, cwd: tmpdir(), stdio })
     t.teardown(() => child.kill('SIGKILL'))

@@ -5,8 +5,8 @@
  */
 import type { Arrival } from '../broker/arrival.js'
 import type { Exchange } from '../broker/exchanges/exchange.js'
+import { expirationMsOf } from '../broker/expiration.js'
 import { exchangeIn, replyQueue } from '../broker/names.js'
-import { longestTtlMs } from '../broker/queues/arguments.js'
 import type { Route } from '../broker/router.js'
 import { mayHaveSenderSelected, senderSelectedKeys } from '../broker/sender-selected.js'
 import { Outcome, type Vhost } from '../broker/vhost.js'
@@ -245,7 +245,7 @@ export class Publisher {
     const { bytes, propertiesStart: start, propertiesEnd: end } = arrival.message
     checkProperties(bytes, start, end)
     const expiration = expirationAt(bytes, start)
-    const expirationMs = expiration < 0 ? -1 : expirationOf(textAt(bytes, expiration))
+    const expirationMs = expiration < 0 ? -1 : expirationMsOf(textAt(bytes, expiration))
     const given = priorityOf(bytes, start)
     const priority = given < 0 ? 0 : given | Mark.prioritised
     const persistent = deliveryModeOf(bytes, start) === persistentMode ? Mark.persistent : 0
@@ -300,17 +300,4 @@ function bitsAt(bytes: Buffer, address: number, end: number): number {
 
 function textAt(bytes: Buffer, at: number): string {
   return bytes.toString('utf8', at + 1, at + 1 + bytes.readUInt8(at))
-}
-
-/** Milliseconds of an expiration; refuses what Erlang's string:to_integer and RabbitMQ's limit refuse, in its words. */
-function expirationOf(text: string): number {
-  const digits = /^[+-]?\d+/.exec(text)?.[0]
-  let reason = ''
-  if (digits === undefined) reason = 'no_integer'
-  else if (digits.length < text.length) reason = `{leftover_string,"${text.slice(digits.length)}"}`
-  else if (BigInt(digits) < 0) reason = `{value_negative,${BigInt(digits)}}`
-  else if (BigInt(digits) > longestTtlMs) reason = `{value_too_large,${BigInt(digits)}}`
-  if (reason !== '')
-    throw new AmqpError('PRECONDITION_FAILED', `invalid expiration '${text}': ${reason}`)
-  return Number(digits)
 }

@@ -12,7 +12,7 @@ import type { Settings } from './settings-table.js'
 import { readTlsFiles } from './tls-files.js'
 
 /** What is spoken, by the names of RabbitMQ's management API. */
-export type Protocol = 'amqp' | 'amqp/ssl' | 'http/web-amqp' | 'https/web-amqp'
+export type Protocol = 'amqp' | 'amqp/ssl' | 'http/web-amqp' | 'https/web-amqp' | 'http'
 
 /** A place where clients connect. */
 export interface Listening {
@@ -27,6 +27,7 @@ const names: Readonly<Record<Protocol, { readonly shown: string; readonly scheme
   'amqp/ssl': { shown: 'TLS (SSL)', scheme: 'amqps' },
   'http/web-amqp': { shown: 'WebSocket', scheme: 'ws' },
   'https/web-amqp': { shown: 'WebSocket (TLS)', scheme: 'wss' },
+  http: { shown: 'HTTP', scheme: 'http' },
 }
 
 /** For people: `TCP listener on [::]:5672`. */

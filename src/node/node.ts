@@ -12,6 +12,7 @@ import { DataFolder } from './data-folder.js'
 import { definesAny, loadDefinitions, readDefinitions } from './definitions-file.js'
 import { DiskMonitor, diskFreeLimit } from './disk-monitor.js'
 import { Listeners, type Listening } from './listeners.js'
+import { type Management, openManagement } from './management.js'
 import { MemoryMonitor, memoryLimit } from './memory-monitor.js'
 import type { Settings } from './settings-table.js'
 import { version } from './version.js'
@@ -30,6 +31,8 @@ const shutdown = new AmqpError(
 export class Node {
   /** Where everything is kept; null if that is memory. */
   readonly folder: DataFolder | null
+  /** Null: the settings want none. */
+  readonly management: Management | null
   readonly #broker: Broker
   readonly #listener: Listener
   readonly #listeners: Listeners
@@ -42,7 +45,9 @@ export class Node {
     listener: Listener,
     listeners: Listeners,
     monitors: readonly { stop(): void }[],
+    management: Management | null,
   ) {
+    this.management = management
     this.folder = folder
     this.#broker = broker
     this.#listener = listener
@@ -113,7 +118,8 @@ export class Node {
       listener = new Listener(broker, protocolSettings(settings))
       const listeners = new Listeners(settings, world)
       await listeners.open(listener)
-      return new Node(folder, broker, listener, listeners, monitors)
+      const management = await openManagement(broker, settings, () => listeners.all)
+      return new Node(folder, broker, listener, listeners, monitors, management)
     } catch (error) {
       for (const monitor of monitors) monitor.stop()
       await listener?.close(shutdown)
@@ -143,6 +149,7 @@ export class Node {
 
   async #stop(): Promise<void> {
     for (const monitor of this.#monitors) monitor.stop()
+    await this.management?.server.close()
     await this.#listener.close(shutdown)
     try {
       await this.#broker.close()

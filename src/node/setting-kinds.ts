@@ -25,6 +25,14 @@ export const integer = (min: number, max: number, unit = ''): Kind<number> => ({
   write: String,
 })
 
+/** A TCP port, or null, written `none`: nobody listens. */
+export const portOrNone: Kind<number | null> = {
+  noun: 'a port or none',
+  allowed: '0 to 65535, or none',
+  read: given => (given === 'none' || given === null ? null : port.read(given)),
+  write: value => (value === null ? 'none' : port.write(value)),
+}
+
 /** A TCP port; 0 lets the system choose. */
 export const port: Kind<number> = { ...integer(0, 65535), noun: 'a port' }
 

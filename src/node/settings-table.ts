@@ -16,6 +16,7 @@ import {
   optional,
   pattern,
   port,
+  portOrNone,
   size,
   someOf,
   text,
@@ -299,10 +300,20 @@ export const settingsTable = {
     flag: { name: 'data', takes: 'DIR' },
   }),
   'management.tcp.port': row(
-    port,
+    portOrNone,
     15672,
-    'Port of the management API; this version accepts it and does not listen there.',
+    'Port of the management API; 0 takes any free one, none opens none.',
     { flag: { name: 'management-port', takes: 'PORT' } },
+  ),
+  'management.tcp.ip': row(
+    text,
+    '::',
+    'Address of the management API; :: is every interface, IPv4 and IPv6.',
+  ),
+  nodename: row(
+    textOrEmpty,
+    '',
+    'Name of this node to tools; empty is rabbit@ and the short name of the host.',
   ),
   'prometheus.tcp.port': row(
     port,

@@ -20,6 +20,9 @@ export const headerFieldsBytes = 12
 /** Between the routing key and the header frame: the bits of basic.publish and its end octet. */
 const publishTailBytes = 2
 
+/** The class of content: basic. */
+const basicClass = 60
+
 const nothing = Buffer.alloc(0)
 
 export class Message {
@@ -138,13 +141,45 @@ export function buildMessage(
   return { bytes, parts: like.parts }
 }
 
+/** A message with this body, in memory of its own. */
+export function messageOf(
+  exchange: string,
+  routingKey: string,
+  properties: Uint8Array,
+  body: Uint8Array,
+): Message {
+  const head = Buffer.alloc(frameHead + headerFieldsBytes)
+  head.writeUInt8(Frame.header, 0)
+  head.writeUInt32BE(headerFieldsBytes + properties.length, 3)
+  head.writeUInt16BE(basicClass, frameHead)
+  head.writeUInt32BE(body.length, frameHead + 8)
+  const end = Buffer.of(frameEnd)
+  const parts = [shortstr(exchange), shortstr(routingKey), Buffer.of(0, frameEnd)]
+  parts.push(head, Buffer.from(properties), end)
+  if (body.length > 0) {
+    const bodyHead = Buffer.alloc(frameHead)
+    bodyHead.writeUInt8(Frame.body, 0)
+    bodyHead.writeUInt32BE(body.length, 3)
+    parts.push(bodyHead, Buffer.from(body), end)
+  }
+  const bytes = Buffer.concat(parts)
+  const message = new Message()
+  message.at(bytes, 0, bytes.length, null)
+  return message
+}
+
+function shortstr(text: string): Buffer {
+  const bytes = Buffer.from(text)
+  return Buffer.concat([Buffer.of(bytes.length), bytes])
+}
+
 /** A message with no address, properties or body: what the broker makes without a body is like this one. */
 export const blankMessage = new Message()
 blankMessage.at(blank(), 0, blank().length, null)
 
 function blank(): Buffer {
   const address = [0, 0, 0, frameEnd]
-  const payload = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+  const payload = [0, basicClass, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
   return Buffer.of(...address, Frame.header, 0, 0, 0, 0, 0, payload.length, ...payload, frameEnd)
 }
 

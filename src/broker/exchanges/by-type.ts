@@ -58,6 +58,9 @@ const makers = new Map<string, Maker>([
   ],
 ])
 
+/** The names of all types. */
+export const exchangeTypes: readonly string[] = [...makers.keys()]
+
 /** What exchange.declare asks for. */
 export interface ExchangeRequest extends ExchangeDeclaration {
   readonly type: string
