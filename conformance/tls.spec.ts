@@ -186,6 +186,36 @@ t.test('EXTERNAL without a name of a user is refused', async t => {
   )
 })
 
+t.test('what TLS and the certificate tell is told of the connection, as RabbitMQ does', async t => {
+  const identity = await authority.issue({
+    subject: '/C=CZ/O=Ač+OU=x, y/CN=guest ~/emailAddress=a@b.c',
+  })
+  const running = await broker(t, { ...mutual, 'ssl_options.versions': 'tlsv1.2' })
+  const watcher = await open(running, { identity })
+  const channel = await watcher.createChannel()
+  const { queue } = await channel.assertQueue('', { exclusive: true })
+  await channel.bindQueue(queue, 'amq.rabbitmq.event', 'connection.created')
+  const told = new Promise<Record<string, unknown>>(resolve => {
+    void channel.consume(queue, message => resolve(message?.properties.headers ?? {}), {
+      noAck: true,
+    })
+  })
+  await channel.checkQueue(queue)
+  const client = await open(running, { identity })
+  const facts = await told
+  t.match(facts, {
+    ssl: true,
+    ssl_protocol: 'tlsv1.2',
+    ssl_key_exchange: 'ecdhe_ecdsa',
+    ssl_cipher: /^(aes_(128|256)_gcm|chacha20_poly1305)$/,
+    ssl_hash: 'aead',
+    peer_cert_subject: 'EMAILADDRESS=a@b.c,CN=guest \\7E,O=A\\C4\\8D+OU=x\\, y,C=CZ',
+    peer_cert_issuer: 'CN=Test Authority',
+    peer_cert_validity: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ - \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/,
+  })
+  await Promise.all([client.close(), watcher.close()])
+})
+
 t.test('new certificates are shown to new connections, and bad ones to none', async t => {
   const folder = await mkdtemp(join(tmpdir(), 'leveret-tls-'))
   t.teardown(() => rm(folder, { recursive: true }))

@@ -133,6 +133,26 @@ t.test('max_connections bounds open connections, and one that ends makes room', 
   await broker.close()
 })
 
+t.test('channel_max_per_node bounds the channels of all connections together', async t => {
+  const broker = await startBroker({ settings: { channel_max_per_node: 3 } })
+  const first = await amqp.connect(broker.url)
+  const second = await amqp.connect(broker.url)
+  await first.createChannel()
+  const last = await first.createChannel()
+  await second.createChannel()
+  const refused = new Promise<Error>(resolve => second.on('error', resolve))
+  await t.rejects(second.createChannel())
+  t.match(
+    (await refused).message,
+    /NOT_ALLOWED - number of channels opened on node '.+' has reached the maximum allowed limit of 3/,
+  )
+  await first.createChannel()
+  t.pass('the channels of the connection that was closed make room')
+  await last.close()
+  await first.close()
+  await broker.close()
+})
+
 /** A folder that goes with the test. */
 async function temporaryFolder(t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'leveret-'))
@@ -309,6 +329,50 @@ t.test('a wrong settings file ends it with 78, and the place of each mistake', a
   t.match(errors, `${file}:2:10: log.level: `)
   t.match(errors, `${file}:3:1: hartbeat: `)
   t.notMatch(errors, /\n\s+at /, 'no stack')
+})
+
+t.test(
+  'a certificate that cannot be used ends it with 78, and the name of its setting',
+  async t => {
+    const tls = ['--set', 'listeners.ssl.default=0', '--set', 'ssl_options.certfile=/no/such/file']
+    const { ended, lines } = run(t, ...quickly, ...tls)
+    t.equal((await ended).code, 78)
+    t.same(
+      lines
+        .map(line => JSON.parse(line))
+        .filter(({ level }) => level === 'error')
+        .map(({ msg }) => msg),
+      [
+        "ssl_options.certfile: /no/such/file: cannot be read (ENOENT: no such file or directory, open '/no/such/file')",
+        'ssl_options.keyfile: must be set where there is a TLS listener',
+      ],
+    )
+  },
+)
+
+t.test('SIGHUP without certificates to read anew ends nothing', async t => {
+  const { child, line, ended } = run(t, ...quickly)
+  await line('Server startup complete')
+  child.kill('SIGHUP')
+  await line('certificates are read anew')
+  child.kill('SIGTERM')
+  t.match(await ended, { code: 0, errors: '' })
+})
+
+t.test('every place where it listens is told', async t => {
+  const places = ['listeners.tcp.default=0,127.0.0.1:0', 'web_amqp.tcp.port=0']
+  const { lines, line } = run(t, ...quickly, ...places.flatMap(place => ['--set', place]))
+  await line('Server startup complete')
+  const told = lines.map(text => JSON.parse(text)).filter(({ protocol }) => protocol !== undefined)
+  t.match(told, [
+    { protocol: 'amqp', host: '127.0.0.1', msg: /^started TCP listener on 127\.0\.0\.1:\d+$/ },
+    { protocol: 'amqp', host: '127.0.0.1', msg: /^started TCP listener on 127\.0\.0\.1:\d+$/ },
+    { protocol: 'http/web-amqp', msg: /^started WebSocket listener on 127\.0\.0\.1:\d+$/ },
+  ])
+  for (const { host, port } of told.slice(0, 2)) {
+    const client = await amqp.connect(`amqp://${host}:${port}`)
+    await client.close()
+  }
 })
 
 t.test('a port that is taken ends it with 69', async t => {

@@ -21,6 +21,7 @@ export const protocolSettings: ProtocolSettings = {
   handshakeTimeoutMs: 10_000,
   shutdownTimeoutMs: 1000,
   maxConnections: 100,
+  channelsPerNodeMax: Number.POSITIVE_INFINITY,
   consumersPerChannelMax: 100,
   mechanisms: ['PLAIN', 'AMQPLAIN'],
   anonymous: null,

@@ -58,6 +58,15 @@ export class ConnectionLog {
     )
   }
 
+  secretUpdated(reason: string): void {
+    const { conn } = this.#fields
+    const user = shown(this.#handshake.user)
+    this.#log.info(
+      { conn, user },
+      `connection (${conn}): user '${user}' updated secret, reason: ${shown(reason)}`,
+    )
+  }
+
   closed(): void {
     this.#log.info(this.#fields, `closing AMQP connection ${this.#title}`)
   }

@@ -372,6 +372,8 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
         this.#hangUp()
       })
     } else if (method.name === 'connection.update-secret') {
+      // A password is looked at when its user logs in, so a new one changes nothing here.
+      this.log.secretUpdated(method.args.reason)
       this.send(0, 'connection.update-secret-ok', {})
     } else {
       throw new AmqpError('CHANNEL_ERROR', 'unexpected method in connection state running')

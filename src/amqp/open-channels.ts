@@ -88,11 +88,22 @@ export class OpenChannels {
         'NOT_ALLOWED',
         `number of channels opened (${this.#channels.size}) has reached the negotiated channel_max (${channelMax})`,
       )
+    this.#admitOnNode(vhost as Vhost)
     admitChannel(this.#access, user)
     if (method.name !== 'channel.open') return
     const channel = new Channel(this.#connection, frame.channel, vhost as Vhost, rights as Asker)
     this.#channels.set(frame.channel, channel)
     channel.send('channel.open-ok', {})
     channelCreated(channel)
+  }
+
+  /** Refuses one more channel to a node that has as many as it may. */
+  #admitOnNode({ events }: Vhost): void {
+    const limit = this.#connection.settings.channelsPerNodeMax
+    if (limit === Number.POSITIVE_INFINITY || this.#access.sessions.channelCount < limit) return
+    throw new AmqpError(
+      'NOT_ALLOWED',
+      `number of channels opened on node '${events.nodeName}' has reached the maximum allowed limit of ${limit}`,
+    )
   }
 }

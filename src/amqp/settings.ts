@@ -11,6 +11,7 @@ export interface ProtocolSettings extends SaslSettings {
   /** How long a stop waits for clients to answer. */
   readonly shutdownTimeoutMs: number
   readonly maxConnections: number
+  readonly channelsPerNodeMax: number
   readonly consumersPerChannelMax: number
   readonly clusterName: string
   readonly product: string

@@ -39,14 +39,23 @@ export class Sessions {
     return this.#byUser.get(name) ?? none
   }
 
+  /** Channels of all of them. */
+  get channelCount(): number {
+    return channelsOf(this.#all)
+  }
+
   channelsOfUser(name: string): number {
-    let count = 0
-    for (const { channelCount } of this.ofUser(name)) count += channelCount
-    return count
+    return channelsOf(this.ofUser(name))
   }
 }
 
 const none: ReadonlySet<Session> = new Set()
+
+function channelsOf(sessions: ReadonlySet<Session>): number {
+  let count = 0
+  for (const { channelCount } of sessions) count += channelCount
+  return count
+}
 
 function into(map: Map<string, Set<Session>>, key: string): Set<Session> {
   const sessions = map.get(key) ?? new Set()

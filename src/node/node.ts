@@ -198,6 +198,7 @@ function protocolSettings(settings: Settings): ProtocolSettings {
     handshakeTimeoutMs: settings.handshake_timeout,
     shutdownTimeoutMs: settings.shutdown_timeout,
     maxConnections: settings.max_connections,
+    channelsPerNodeMax: settings.channel_max_per_node,
     consumersPerChannelMax: settings.consumer_max_per_channel,
     mechanisms: settings.auth_mechanisms,
     anonymous: anonymousLogin(settings),

@@ -177,6 +177,7 @@ export const settingsTable = {
     'How long a stop waits for clients to close before it closes their sockets.',
   ),
   max_connections: row(limit, Infinity, 'Most connections this node accepts.'),
+  channel_max_per_node: row(limit, Infinity, 'Most channels of all connections together.'),
   consumer_max_per_channel: row(limit, Infinity, 'Most consumers one channel may have.'),
   consumer_timeout: row(
     optional(duration(1)),
