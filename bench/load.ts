@@ -19,9 +19,11 @@ export interface Load {
   /** Acknowledges each message by itself, those of some hundred in random order. */
   shuffled: boolean
   prefetch: number
-  exchange: 'default' | 'fanout' | 'topic' | 'headers'
+  exchange: 'default' | 'fanout' | 'topic' | 'headers' | 'x-consistent-hash'
   /** Bindings of each queue, each met by a routing key (or header) of its own. */
   bindings: number
+  /** Of the routing keys that the bindings meet, as many are published; 0: all. To hash: how many there are. */
+  keys: number
   /** Priorities rotate over 0 .. priorities - 1; 0: messages have none. */
   priorities: number
   queueArguments: Table
@@ -48,6 +50,7 @@ export function load(name: string, wanted: Partial<Load>): Load {
     prefetch: 0,
     exchange: 'default',
     bindings: 1,
+    keys: 0,
     priorities: 0,
     queueArguments: {},
     persistent: false,
@@ -61,7 +64,12 @@ export function load(name: string, wanted: Partial<Load>): Load {
 /** Distinct routing keys. */
 export function targets(load: Load): number {
   if (load.exchange === 'default') return load.queues
-  return load.exchange === 'fanout' ? 1 : load.queues * load.bindings
+  return load.exchange === 'fanout' ? 1 : load.keys || bound(load)
+}
+
+/** What the bindings of all queues meet. */
+export function bound(load: Load): number {
+  return load.queues * load.bindings
 }
 
 /** Streams are what must stay in order: one per producer, routing key and priority. */
@@ -87,11 +95,12 @@ export const exchangeName = (load: Load): string =>
 export function routingKey(load: Load, target: number): string {
   if (load.exchange === 'default') return queueName(load, target)
   if (load.exchange === 'topic') return `w${digits(target % 97)}.g${digits(target)}.e`
-  return ''
+  return load.exchange === 'x-consistent-hash' ? `k${digits(target)}` : ''
 }
 
-/** A binding key that this target's routing key meets; for topics with wildcards of four kinds. */
+/** A binding key that this target's routing key meets; for topics with wildcards of four kinds, for hashes a weight. */
 export function bindingKey(load: Load, target: number): string {
+  if (load.exchange === 'x-consistent-hash') return '1'
   if (load.exchange !== 'topic') return routingKey(load, target)
   const group = `g${digits(target)}`
   const word = `w${digits(target % 97)}`

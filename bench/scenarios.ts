@@ -101,10 +101,28 @@ export const scenarios: Scenario[] = [
     rows: [rate(atLeastTimes(6)), cpu()],
   },
   {
+    id: 'topic-100000',
+    title: 'topic, 100,000 wildcard bindings, 1,000 keys, 1 KiB',
+    trial: traffic({ size: KIB, exchange: 'topic', bindings: 100_000, keys: 1000 }),
+    rows: [rate({ ofScenario: 'topic-1000', timesAtLeast: 0.5 }), cpu()],
+  },
+  {
+    id: 'topic-100000-keys',
+    title: 'the same with 100,000 keys',
+    trial: traffic({ size: KIB, exchange: 'topic', bindings: 100_000 }),
+    rows: [rate(), cpu()],
+  },
+  {
     id: 'headers-10',
     title: 'headers, 10 bindings, 1 KiB',
     trial: traffic({ size: KIB, exchange: 'headers', bindings: 10 }),
-    rows: [rate(), cpu()],
+    rows: [rate(atLeastTimes(4)), cpu()],
+  },
+  {
+    id: 'hash-10',
+    title: 'consistent hash to 10 queues, 10,000 keys, 1 KiB',
+    trial: traffic({ size: KIB, exchange: 'x-consistent-hash', queues: 10, keys: 10_000 }),
+    rows: [rate(atLeastTimes(4)), cpu()],
   },
   {
     id: '4p4c4q-16',

@@ -2,7 +2,7 @@
 
 import { FrameWriter, methods } from './frames.js'
 import { type Address, Link } from './link.js'
-import { bindingKey, exchangeName, type Load, queueName, targets } from './load.js'
+import { bindingKey, bound, exchangeName, type Load, queueName } from './load.js'
 
 /** Declares what the load needs, in place of what an earlier run may have left. */
 export async function declare(address: Address, load: Load): Promise<void> {
@@ -44,7 +44,7 @@ async function bind(link: Link, load: Load, queue: number): Promise<void> {
   const perQueue = load.exchange === 'fanout' ? 1 : load.bindings
   const requests = new FrameWriter()
   for (let binding = 0; binding < perQueue; binding++) {
-    const target = (queue * perQueue + binding) % Math.max(targets(load), 1)
+    const target = (queue * perQueue + binding) % bound(load)
     requests
       .method(1, methods.queueBind)
       .u16(0)
