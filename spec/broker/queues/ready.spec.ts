@@ -146,15 +146,20 @@ t.test('a queue begins with a small page and goes on with large ones', async t =
   t.same(pages.sizes, [64, largePage, largePage])
 })
 
-t.test('a queue that is filled and emptied all the time keeps its small page', async t => {
-  const pages = new WatchedPages()
-  const bench = new Bench(pages)
-  for (let i = 0; i < 1000; i++) {
-    bench.push(1 + (i % 50))
-    bench.shift(50)
-  }
-  t.same(pages.sizes, [64])
-})
+t.test(
+  'a queue that is filled and emptied all the time has the same page, and empty none',
+  async t => {
+    const pages = new WatchedPages()
+    const bench = new Bench(pages)
+    for (let i = 0; i < 1000; i++) {
+      bench.push(1 + (i % 50))
+      bench.shift(50)
+      if (pages.given.length !== pages.taken.length) throw new Error('an empty queue has a page')
+    }
+    t.equal(new Set(pages.taken).size, 1)
+    t.equal(pages.sizes[0], 64)
+  },
+)
 
 t.test('a drained backlog gives its pages to the next queue', async t => {
   const pages = new WatchedPages()
@@ -170,12 +175,16 @@ t.test('a drained backlog gives its pages to the next queue', async t => {
   other.shift(64 + 3 * largePage)
 })
 
-t.test('no more than 64 pages wait for their next queue', async t => {
-  const pages = new ReadyPages()
-  const taken = Array.from({ length: 70 }, () => pages.take(largePage))
-  for (const page of taken) pages.give(page)
-  const again = new Set(Array.from({ length: 70 }, () => pages.take(largePage)))
-  t.equal(taken.filter(page => again.has(page)).length, 64)
+t.test('no more than 64 large pages and 1,024 small ones wait for their next queue', async t => {
+  const kept = (count: number, size: number): number => {
+    const pages = new ReadyPages()
+    const taken = Array.from({ length: count }, () => pages.take(size))
+    for (const page of taken) pages.give(page)
+    const again = new Set(Array.from({ length: count }, () => pages.take(size)))
+    return taken.filter(page => again.has(page)).length
+  }
+  t.equal(kept(70, largePage), 64)
+  t.equal(kept(1100, 64), 1024)
 })
 
 t.test('a backlog that is never empty holds only the pages between its ends', async t => {

@@ -18,7 +18,13 @@ import type { Ready } from './ready.js'
 /** Messages that expire or are thrown away in one go: about a millisecond's work. */
 export const removalsPerTurn = 4096
 
-export class Backlog implements LogWaiter {
+/** The message that a queue is giving out: there is one at a time, so one view does for all. */
+const view = new Message()
+
+/** A deadline of its own: when its first message expires. */
+export class Backlog implements Deadline, LogWaiter {
+  at = 0
+  place = -1
   /** Ready messages, and their body bytes. */
   count = 0
   bytes = 0
@@ -27,27 +33,21 @@ export class Backlog implements LogWaiter {
   readonly #queue: Queue
   readonly #quorum: boolean
   readonly #host: QueueHost
-  readonly #ready: () => void
   #levels: Levels
   /** It waits until one of its messages is durable: a quorum queue gives out no other. */
   #unsafe = false
   /** The journal tells what becomes durable. */
   #told = false
-  readonly #view = new Message()
   /** Reads contents that are not in memory; from the first time on that one is not. */
   #readAhead: ReadAhead | null = null
   /** Some message here has had a deadline. */
   #timed = false
-  readonly #expiry: Deadline
 
-  /** `ready` is called when it no longer waits. */
-  constructor(queue: Queue, host: QueueHost, ready: () => void) {
+  constructor(queue: Queue, host: QueueHost) {
     this.#queue = queue
     this.#quorum = queue.settings.type === 'quorum'
     this.#host = host
-    this.#ready = ready
     this.#levels = this.#newLevels()
-    this.#expiry = { at: 0, place: -1, due: () => this.#expireHead() }
   }
 
   /** A new message. */
@@ -123,15 +123,15 @@ export class Backlog implements LogWaiter {
     const { messages } = this.#host
     const { slot } = level
     messages.locate(slot)
-    this.#view.at(messages.bytes, messages.start, messages.end, messages.parts)
-    if (messages.hasHiddenKeys(slot)) dropBcc(this.#view)
-    this.#leave(level, this.#view.bodySize)
-    return this.#view
+    view.at(messages.bytes, messages.start, messages.end, messages.parts)
+    if (messages.hasHiddenKeys(slot)) dropBcc(view)
+    this.#leave(level, view.bodySize)
+    return view
   }
 
   /** Messages of this level were taken for now: reads what comes next, and looks when it expires. */
   taken(level: Ready | null): void {
-    this.#view.clear()
+    view.clear()
     if (level !== null) this.#readAhead?.advance(level.line)
     this.watchHead()
   }
@@ -147,13 +147,19 @@ export class Backlog implements LogWaiter {
     const level = this.#head()
     if (level === null && this.#quorum && this.count > 0) this.#waitForLog()
     if (level === null || level.deadline === 0) return
-    if (this.#expiry.place >= 0 && this.#expiry.at <= level.deadline) return
-    this.#host.deadlines.set(this.#expiry, level.deadline)
+    if (this.place >= 0 && this.at <= level.deadline) return
+    this.#host.deadlines.set(this, level.deadline)
+  }
+
+  /** The first message expires, or would if it were still there. */
+  due(): void {
+    this.#live(removalsPerTurn)
+    this.watchHead()
   }
 
   /** Throws everything away. */
   clear(): void {
-    this.#host.deadlines.clear(this.#expiry)
+    this.#host.deadlines.clear(this)
     if (this.count === 0) return
     const disposal = new Disposal(this.#levels, this.#queue, this.#host)
     this.#levels = this.#newLevels()
@@ -182,15 +188,10 @@ export class Backlog implements LogWaiter {
     return level
   }
 
-  #expireHead(): void {
-    this.#live(removalsPerTurn)
-    this.watchHead()
-  }
-
   #contentCame(): void {
     if (!this.waiting || this.#unsafe) return
     this.waiting = false
-    this.#ready()
+    this.#queue.headReady()
   }
 
   /** The level of the next message that may be given out. */
@@ -215,7 +216,7 @@ export class Backlog implements LogWaiter {
     if (!this.#unsafe) return
     this.#unsafe = false
     this.waiting = false
-    this.#ready()
+    this.#queue.headReady()
   }
 
   #entered(bodySize: number, deadline: number): void {

@@ -90,7 +90,8 @@ export class Queue implements TurnParty {
   /** Who is called when the first message can be given out. */
   #waiters: (() => void)[] = []
   #waitsForTurn = false
-  readonly #lease: Deadline
+  /** When it has been unused for too long; made when it first may be. */
+  #lease: Deadline | null = null
 
   constructor(declaration: QueueDeclaration, ruling: Ruling, host: QueueHost) {
     this.name = declaration.name
@@ -104,8 +105,7 @@ export class Queue implements TurnParty {
     this.#quorum = this.settings.type === 'quorum'
     this.consumers = new Consumers(this.settings.singleActiveConsumer, this.#quorum)
     this.#host = host
-    this.#backlog = new Backlog(this, host, () => this.#headReady())
-    this.#lease = { at: 0, place: -1, due: () => host.queueUnused(this) }
+    this.#backlog = new Backlog(this, host)
     this.#follow()
   }
 
@@ -118,7 +118,7 @@ export class Queue implements TurnParty {
     if (this.deleted) return
     this.ruling = ruling
     this.settings = ruling.settingsOf(this.arguments)
-    this.#host.deadlines.clear(this.#lease)
+    this.#endLease()
     this.#follow()
   }
 
@@ -281,7 +281,7 @@ export class Queue implements TurnParty {
   /** Adds a consumer, which takes messages from the end of this turn on. */
   addConsumer(consumer: Consumer): void {
     this.consumers.add(consumer)
-    this.#host.deadlines.clear(this.#lease)
+    this.#endLease()
   }
 
   /** Takes a consumer away; the last one may take the queue with it. */
@@ -325,7 +325,7 @@ export class Queue implements TurnParty {
   /** Ends the queue: ready messages are gone, consumers hear of it, deliveries in their hands can still be settled. */
   end(): void {
     this.deleted = true
-    this.#host.deadlines.clear(this.#lease)
+    this.#endLease()
     this.#backlog.clear()
     this.#delayed?.clear()
     for (const consumer of [...this.consumers.all]) {
@@ -338,7 +338,12 @@ export class Queue implements TurnParty {
   used(): void {
     if (this.settings.expiresMs < 0 || this.consumers.count > 0 || this.deleted) return
     const { clock, deadlines } = this.#host
+    this.#lease ??= { at: 0, place: -1, due: () => this.#host.queueUnused(this) }
     deadlines.set(this.#lease, clock.monotonicMs() + this.settings.expiresMs)
+  }
+
+  #endLease(): void {
+    if (this.#lease !== null) this.#host.deadlines.clear(this.#lease)
   }
 
   /** Somebody declared it again, which is no use of a quorum queue. */
@@ -417,7 +422,7 @@ export class Queue implements TurnParty {
   }
 
   /** The first message can be given out. */
-  #headReady(): void {
+  headReady(): void {
     this.#schedule()
     const waiters = this.#waiters
     this.#waiters = []

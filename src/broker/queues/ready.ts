@@ -7,12 +7,13 @@ import type { MessageTable } from '../../store/message-table.js'
 import type { Line } from './read-ahead.js'
 import { Returned } from './returned.js'
 
-/** A short queue has a small page, so that a hundred thousand idle queues cost little. */
+/** A short queue has a small page and an empty one none, so that a hundred thousand idle queues cost little. */
 const smallPage = 64
 const largePage = 4096
 
-/** Pages kept for the next queue that needs one. */
-const pagesKept = 64
+/** Pages kept for the next queue that needs one: 1 MiB of large ones, 256 KiB of small ones. */
+const largeKept = 64
+const smallKept = 1024
 
 /** A page of slots; deadlines exist only where some message of the page has one. */
 interface Page {
@@ -22,13 +23,14 @@ interface Page {
 
 /** Pages that no queue uses at the moment, shared by all queues of a broker. */
 export class ReadyPages {
-  readonly #idle: Page[] = []
+  readonly #idleLarge: Page[] = []
+  readonly #idleSmall: Page[] = []
   /** Bytes of the large pages in use. */
   bytes = 0
 
   take(size: number): Page {
     if (size === largePage) this.bytes += 4 * size
-    const idle = size === largePage ? this.#idle.pop() : undefined
+    const idle = (size === largePage ? this.#idleLarge : this.#idleSmall).pop()
     return idle ?? { slots: new Int32Array(size), deadlines: null }
   }
 
@@ -43,7 +45,9 @@ export class ReadyPages {
     const size = page.slots.length
     if (size === largePage) this.bytes -= (page.deadlines === null ? 4 : 12) * size
     page.deadlines = null
-    if (size === largePage && this.#idle.length < pagesKept) this.#idle.push(page)
+    if (size === smallPage) {
+      if (this.#idleSmall.length < smallKept) this.#idleSmall.push(page)
+    } else if (this.#idleLarge.length < largeKept) this.#idleLarge.push(page)
   }
 }
 
@@ -188,8 +192,6 @@ export class Ready implements Line {
       if (this.#first < this.#next) return
       this.#first = 0
       this.#next = 0
-      // A small page stays: a queue that is filled and emptied all the time needs no other.
-      if (page.slots.length === smallPage) return
       this.#last = null
       this.#pages.length = 0
       this.#pool.give(page)
