@@ -219,7 +219,7 @@ t.test('an export has what is durable, and nothing else', async t => {
   const { users, ...rest } = await api.get('/definitions')
   t.match(users, [{ name: 'guest', tags: ['administrator'] }])
   t.match(rest, {
-    vhosts: [{ name: '/', limits: [{ name: 'max-queues', value: 10 }] }],
+    vhosts: [{ name: '/', limits: { 'max-queues': 10 } }],
     permissions: [{ user: 'guest', vhost: '/', configure: '.*', write: '.*', read: '.*' }],
     parameters: [{ component: 'vhost-limits', vhost: '/', value: { 'max-queues': 10 } }],
     policies: [{ vhost: '/', name: 'p', pattern: '^k', definition: { 'max-length': 2 } }],

@@ -52,7 +52,7 @@ export async function application(
         url,
         handler: async (request, reply) => {
           const visitor = await visitorOf(broker, login, route, request)
-          const result = await route.handle(callOf(visitor, request))
+          const result = await route.handle(callOf(visitor, request, route.malformed))
           return answer(reply, result)
         },
       })
@@ -89,30 +89,31 @@ async function visitorOf(
   return visitor
 }
 
-function callOf(visitor: Visitor, request: FastifyRequest): Call {
+function callOf(visitor: Visitor, request: FastifyRequest, malformed = 'not_json'): Call {
   return {
     visitor,
     params: request.params as Params,
     query: request.query as Query,
-    body: bodyOf(request.body),
+    body: bodyOf(request.body, malformed),
     headers: request.headers,
   }
 }
 
 /** The object in a body; an empty one for no body, and for what old clients send instead of none. */
-function bodyOf(body: unknown): Body {
+function bodyOf(body: unknown, malformed: string): Body {
   if (typeof body !== 'string' || body === '' || body === 'null' || body === 'undefined') return {}
-  const value = parsed(body)
+  const value = parsed(body, malformed)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw badRequest('not_json')
+    throw badRequest(malformed)
   return value as Body
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string, malformed: string): unknown {
   try {
-    return JSON.parse(text)
+    // Windows likes to put a byte order mark in front.
+    return JSON.parse(text.replace(/^\uFEFF/, ''))
   } catch {
-    throw badRequest('not_json')
+    throw badRequest(malformed)
   }
 }
 

@@ -1,5 +1,6 @@
 /** Definitions over HTTP: all that is durable, as RabbitMQ's export has it, or one vhost's part of it. */
 import type { Broker } from '../broker/broker.js'
+import { DefinitionsError, importDefinitions } from '../broker/import/import.js'
 import type { Vhost } from '../broker/vhost.js'
 import { bindingItems } from './bindings.js'
 import { exchangeItem } from './exchanges.js'
@@ -8,9 +9,11 @@ import type { Item } from './listing.js'
 import type { NodeFacts } from './overview.js'
 import { permissionItem, topicPermissionItem } from './permissions.js'
 import { policyItem } from './policies.js'
-import { Answer, type Call, type Route } from './route.js'
+import { badRequest } from './refusal.js'
+import { Answer, type Body, type Call, noContent, type Route } from './route.js'
+import { settled } from './settled.js'
 import { userItem } from './users.js'
-import { vhostOf } from './vhosts.js'
+import { vhostForChange, vhostOf } from './vhosts.js'
 
 export function definitionRoutes(broker: Broker, facts: NodeFacts): readonly Route[] {
   return [
@@ -28,7 +31,45 @@ export function definitionRoutes(broker: Broker, facts: NodeFacts): readonly Rou
       does: 'Exports the definitions of a vhost, which can be imported into any other.',
       handle: call => download(call, vhostDocument(vhostOf(broker, call), facts)),
     },
+    {
+      method: 'POST',
+      path: '/definitions',
+      allowed: 'administrator',
+      does: 'Adds definitions: all of a document, or nothing if anything in it is wrong.',
+      malformed: 'failed_to_parse_json',
+      handle: ({ body }) => add(broker, body),
+    },
+    {
+      method: 'POST',
+      path: '/definitions/:vhost',
+      allowed: 'administrator',
+      does: 'Adds definitions to a vhost.',
+      malformed: 'failed_to_parse_json',
+      handle: call => add(broker, inVhost(call.body, vhostForChange(broker, call).name)),
+    },
   ]
+}
+
+function add(broker: Broker, document: unknown): unknown {
+  try {
+    importDefinitions(broker, [{ from: '', value: document }])
+  } catch (error) {
+    if (!(error instanceof DefinitionsError)) throw error
+    throw badRequest(error.message)
+  }
+  return settled(broker, broker.definitions.last, noContent)
+}
+
+const ofVhost = ['parameters', 'policies', 'queues', 'exchanges', 'bindings']
+
+/** A vhost's document as part of one for all vhosts. */
+function inVhost(document: Body, vhost: string): Item {
+  const sections = ofVhost.flatMap(section => {
+    const items = document[section]
+    if (!Array.isArray(items)) return items === undefined ? [] : [[section, items] as const]
+    return [[section, items.map(item => ({ ...item, vhost }))] as const]
+  })
+  return Object.fromEntries(sections)
 }
 
 /** The document, on request as a file of some name. */
@@ -63,7 +104,7 @@ function clusterDocument(broker: Broker, facts: NodeFacts): Item {
       tags: metadata.tags,
       default_queue_type: metadata.defaultQueueType || 'classic',
       metadata: { description: metadata.description, tags: metadata.tags },
-      limits: Object.entries(limits).map(([key, value]) => ({ name: key, value })),
+      limits,
     })),
     permissions: Array.from(access.permissions.all(), permissionItem),
     topic_permissions: Array.from(access.permissions.allTopics(), topicPermissionItem),
@@ -84,7 +125,7 @@ function vhostDocument(vhost: Vhost, facts: NodeFacts): Item {
     original_vhost_name: vhost.name,
     description: vhost.metadata.description,
     metadata: { description: vhost.metadata.description, tags: vhost.metadata.tags },
-    limits: Object.entries(vhost.limits).map(([name, value]) => ({ name, value })),
+    limits: vhost.limits,
     parameters: without(parameters(vhost)),
     policies: without(policies(vhost)),
     queues: without(queues(vhost)),

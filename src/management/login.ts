@@ -4,7 +4,7 @@
  */
 import type { Access } from '../broker/access/access.js'
 import type { Clock } from '../platform/clock.js'
-import { isLoopback } from '../platform/loopback.js'
+import { isLoopback } from '../platform/peer.js'
 import { Refusal } from './refusal.js'
 import { Visitor } from './visitor.js'
 

@@ -77,6 +77,8 @@ export interface Route {
   readonly allowed: Allowed
   /** One sentence, for who reads the description of the API. */
   readonly does: string
+  /** What is said of a body that is no JSON object; unless told otherwise `not_json`. */
+  readonly malformed?: string
   /** Returns the body of a 200, or an Answer; refuses with a Refusal or an AmqpError. */
   readonly handle: (call: Call) => unknown
 }
