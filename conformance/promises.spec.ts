@@ -24,7 +24,7 @@ async function temporaryFolder(t: Test): Promise<string> {
 
 /** Whether strace is there and allowed to trace. */
 function canTrace(t: Test): boolean {
-  if (!installed(t, 'strace', ['strace', '-V'])) return false
+  if (!installed(t, 'apt-get install strace', ['strace', '-V'])) return false
   const allowed = spawnSync('strace', ['-o', '/dev/null', 'true']).status === 0
   if (!allowed) t.pass('strace', { skip: 'strace may not trace here' })
   return allowed

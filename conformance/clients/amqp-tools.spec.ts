@@ -38,7 +38,7 @@ async function run(program: string, url: string, args: string[], input = ''): Pr
 
 const success = { code: 0, stderr: '' }
 
-if (installed(t, 'amqp-tools', ['amqp-publish', '--help'])) {
+if (installed(t, 'apt-get install amqp-tools', ['amqp-publish', '--help'])) {
   t.test('a message goes into a declared queue and out again, once', async t => {
     const broker = await openBroker(t)
     const queue = temporaryQueue(t, broker, 'amqp-tools')

@@ -33,7 +33,7 @@ async function play(
   return JSON.parse(stdout)
 }
 
-if (installed(t, 'python3-pika', [python, '-c', 'import pika'])) {
+if (installed(t, 'apt-get install python3-pika', [python, '-c', 'import pika'])) {
   t.test('properties and headers come back as they were published', async t => {
     const broker = await openBroker(t)
     const queue = temporaryQueue(t, broker, 'pika')

@@ -5,19 +5,19 @@ import type { Test } from 'tap'
  * Whether a client that comes with the system is there. In CI a missing one fails the test;
  * elsewhere it is skipped, and says so on standard error too, since nobody reads skipped tests.
  */
-export function installed(t: Test, debianPackage: string, probe: readonly string[]): boolean {
+export function installed(t: Test, remedy: string, probe: readonly string[]): boolean {
   const [program = '', ...args] = probe
   try {
     execFileSync(program, args, { stdio: 'ignore' })
     return true
   } catch {
     const { CI: ci } = process.env
-    const reason = `not tested: ${program} is not installed (apt-get install ${debianPackage})`
+    const reason = `not tested: ${program} is not installed (${remedy})`
     if (ci === 'true') {
       t.fail(reason)
     } else {
       console.error(reason)
-      t.pass(debianPackage, { skip: reason })
+      t.pass(remedy, { skip: reason })
     }
     return false
   }
