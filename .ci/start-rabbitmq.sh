@@ -1,7 +1,7 @@
 #!/bin/bash
 # start-rabbitmq.sh DIR PORT: Debian's RabbitMQ, all of it under DIR and on 127.0.0.1, in a
 # process group of its own. Waits for an answer to AMQP's first bytes, then prints the group's id:
-# `kill -- -ID` stops everything. Uses the two ports after PORT as well.
+# `kill -- -ID` stops everything. Uses the two ports after PORT as well. DIR/rabbitmqctl is for it.
 set -euo pipefail
 dir=$1 port=$2
 mkdir -p "$dir"/{home,data,log}
@@ -18,6 +18,14 @@ export RABBITMQ_MNESIA_BASE=$dir/data RABBITMQ_LOG_BASE=$dir/log
 export RABBITMQ_CONF_ENV_FILE=$dir/env.conf RABBITMQ_CONFIG_FILE=$dir/rabbitmq
 export RABBITMQ_ENABLED_PLUGINS_FILE=$dir/plugins
 export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+
+# rabbitmqctl for this broker.
+{
+  echo '#!/bin/bash'
+  export -p | grep -E ' (HOME|ERL_EPMD_[A-Z]+|RABBITMQ_[A-Z_]+)='
+  echo 'exec /usr/lib/rabbitmq/bin/rabbitmqctl -n "$RABBITMQ_NODENAME" "$@"'
+} > "$dir/rabbitmqctl"
+chmod +x "$dir/rabbitmqctl"
 
 cd "$dir"
 setsid bash -c 'epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server' \

@@ -58,6 +58,16 @@ export const EXCEPTIONS = {
     leveret: { own: 'x' },
     why: 'row 16: since 4.x only what came back is counted',
   },
+  'a refusal names the operation': {
+    rabbitmq: 'not named',
+    leveret: 'named',
+    why: 'row 8: since 4.x the text begins with configure, write or read',
+  },
+  'a user with a limit has no more channels': {
+    rabbitmq: '(1)',
+    leveret: '1',
+    why: 'section 1.5: 4.x writes the number without parentheses',
+  },
 } as const satisfies Record<string, Exception>
 
 export type ExceptionalTitle = keyof typeof EXCEPTIONS
