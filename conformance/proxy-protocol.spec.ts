@@ -160,6 +160,16 @@ t.test('who sends no header is dropped without a word, and so is who sends nothi
   client.destroy()
 })
 
+t.test('a proxy that is not trusted is dropped, whatever it says', async t => {
+  const { listeners } = await broker(t, { proxy_protocol_trusted_sources: '10.0.0.0/8' })
+  for (const listener of listeners)
+    for (const said of [neighbour, neighbourV6]) t.equal(await heard(listener, said), '')
+  const near = await broker(t, { proxy_protocol_trusted_sources: '127.0.0.0/8' })
+  const client = await through(near.listeners[0] as BrokerListener, neighbour)
+  await client.login()
+  client.destroy()
+})
+
 t.test('a header that nobody asked for is no AMQP', async t => {
   const { listeners } = await broker(t, { proxy_protocol: false })
   t.equal(await heard(listeners[0] as BrokerListener, neighbour), 'AMQP\0\0\x09\x01')

@@ -8,6 +8,7 @@ import amqp from 'amqplib'
 import t, { type Test } from 'tap'
 import { type RunningBroker, startBroker } from '../src/index.js'
 import { Authority, type Identity } from './support/certificates.js'
+import { RawClient } from './support/raw-client.js'
 
 const authority = await Authority.make(t)
 const ours = await authority.issueForBroker()
@@ -311,6 +312,57 @@ t.test('garbage within TLS is answered as it is without', async t => {
   const chunks: Buffer[] = []
   for await (const chunk of socket) chunks.push(chunk)
   t.equal(Buffer.concat(chunks).toString('latin1'), 'AMQP\0\0\x09\x01')
+})
+
+t.test('what was sent before the end of the stream is executed, and our side ends too', async t => {
+  const running = await broker(t)
+  const dial = () =>
+    tls.connect({
+      port: running.port,
+      host: '127.0.0.1',
+      ca: authority.certificate.cert,
+    })
+  const stream = dial()
+  const client = RawClient.over(stream)
+  await client.login()
+  await client.channel(1)
+  await client.call(1, 'queue.declare', { queue: 'kept', durable: true })
+  for (const body of ['1', '2', '3']) client.publish(1, { key: 'kept', body })
+  client.halfClose()
+  t.match(await client.ended, { how: 'FIN' })
+  const reader = RawClient.over(dial())
+  await reader.login()
+  await reader.channel(1)
+  const kept = await reader.call(1, 'queue.declare', { queue: 'kept', passive: true })
+  t.equal(kept.messages, 3)
+  reader.destroy()
+})
+
+t.test('a client that does not read is waited for, and gets all in the end', async t => {
+  const running = await broker(t)
+  const publisher = await open(running)
+  const channel = await publisher.createConfirmChannel()
+  await channel.assertQueue('slow', { durable: false })
+  const body = Buffer.alloc(1_000_000)
+  for (let i = 0; i < 40; i++) channel.sendToQueue('slow', body)
+  await channel.waitForConfirms()
+  const reader = await open(running)
+  const { stream } = (reader as unknown as { connection: { stream: tls.TLSSocket } }).connection
+  const incoming = await reader.createChannel()
+  let count = 0
+  const all = new Promise<void>(resolve => {
+    const take = () => {
+      if (++count === 40) resolve()
+    }
+    void incoming.consume('slow', take, { noAck: true })
+  })
+  await incoming.checkQueue('slow')
+  stream.pause()
+  await channel.checkQueue('slow')
+  stream.resume()
+  await all
+  t.equal(count, 40)
+  await Promise.all([publisher.close(), reader.close()])
 })
 
 t.test('a broker that stops closes its clients of TLS with 320', async t => {

@@ -3,6 +3,7 @@ import { deepStrictEqual, strictEqual, throws } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
 import { isLoopback, Peer } from '../../src/platform/peer.js'
+import { Proxies } from '../../src/platform/proxies.js'
 import { ProxyHeader, ProxyHeaderError } from '../../src/platform/proxy-header.js'
 import { deterministic } from '../support/generators.js'
 import { pieces } from '../support/messages.js'
@@ -177,6 +178,15 @@ t.test('a header takes the right of being local away, and never gives it', async
     fromLoopback: true,
   })
   t.equal(stoodFor('127.0.0.1', proxyLine(client)).title, '203.0.113.7:40000 -> 10.0.0.1:5672')
+})
+
+t.test('only the proxies that are named are believed, or everybody', async t => {
+  const proxies = new Proxies(['10.0.0.1', '192.168.0.0/16', '2001:db8::/32', '::1'])
+  for (const address of ['10.0.0.1', '192.168.255.1', '::ffff:192.168.0.1', '2001:db8:1::1', '::1'])
+    t.ok(proxies.trusts(address), address)
+  for (const address of ['10.0.0.2', '192.169.0.1', '::ffff:10.0.0.2', '2001:db9::1', '::2', ''])
+    t.notOk(proxies.trusts(address), address)
+  t.ok(new Proxies([]).trusts('203.0.113.1'))
 })
 
 t.test('all of 127/8 is this machine, also when it is mapped into IPv6', async t => {

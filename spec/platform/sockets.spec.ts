@@ -67,7 +67,7 @@ async function connected(t: Test): Promise<Pair> {
     backlog: 8,
     noDelay: true,
     keepAlive: true,
-    proxyProtocol: false,
+    proxies: null,
     enteringTimeoutMs: 5000,
   }
   const owner = new Owner()

@@ -1,5 +1,6 @@
 /** Where the node listens, by its settings: TCP, TLS and WebSockets, each at any number of places. */
 import type { Listener } from '../amqp/listener.js'
+import { Proxies } from '../platform/proxies.js'
 import { listen, type SocketListener } from '../platform/sockets.js'
 import {
   listenForStreams,
@@ -107,7 +108,9 @@ export class Listeners {
       backlog: settings['tcp_listen_options.backlog'],
       noDelay: settings['tcp_listen_options.nodelay'],
       keepAlive: settings['tcp_listen_options.keepalive'],
-      proxyProtocol: settings.proxy_protocol,
+      proxies: settings.proxy_protocol
+        ? new Proxies(settings.proxy_protocol_trusted_sources)
+        : null,
       enteringTimeoutMs: settings.ssl_handshake_timeout,
     }
     try {

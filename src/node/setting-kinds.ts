@@ -2,6 +2,7 @@
  * The kinds of value a setting may have. A kind reads what a file, an environment variable or a
  * flag gives (the latter two give only text) and writes it back as YAML. settings-table.ts uses them.
  */
+import { isSource } from '../platform/proxies.js'
 
 import { Pattern } from '../structures/pattern.js'
 
@@ -188,6 +189,17 @@ export const list: Kind<readonly string[]> = {
   allowed: 'a list, or text with commas, or none',
   read: given => (given === 'none' ? Object.freeze([]) : texts(given)),
   write: listText,
+}
+
+/** A list of addresses and networks, such as 10.0.0.0/8. */
+export const sources: Kind<readonly string[]> = {
+  ...list,
+  noun: 'a list of addresses or networks',
+  allowed: 'such as 10.0.0.1, 10.0.0.0/8, 2001:db8::/32; none',
+  read: given => {
+    const read = list.read(given)
+    return read?.every(isSource) ? read : undefined
+  },
 }
 
 /** A list of at least one of a few words. */

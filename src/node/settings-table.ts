@@ -19,6 +19,7 @@ import {
   portOrNone,
   size,
   someOf,
+  sources,
   text,
   textOrEmpty,
   textOrNone,
@@ -119,6 +120,11 @@ export const settingsTable = {
     boolean,
     false,
     'Every connection begins with the header of a proxy (PROXY protocol, versions 1 and 2).',
+  ),
+  proxy_protocol_trusted_sources: row(
+    sources,
+    [],
+    'Proxies that are believed; all others are refused. None means that everybody is believed.',
   ),
   'web_amqp.tcp.port': row(
     endpoints,

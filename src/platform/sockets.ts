@@ -12,6 +12,7 @@ import net from 'node:net'
 import type { Clock } from './clock.js'
 import { type HandleInternals, HandleSocket, handleInternals } from './handle-socket.js'
 import { Peer } from './peer.js'
+import type { Proxies } from './proxies.js'
 import { ProxyIntake } from './proxy-intake.js'
 import type { TlsSession } from './tls-session.js'
 import { Stage, type Turn, type TurnParty } from './turn.js'
@@ -72,8 +73,8 @@ export interface ListenOptions {
   readonly backlog: number
   readonly noDelay: boolean
   readonly keepAlive: boolean
-  /** Every connection begins with the header of a proxy. */
-  readonly proxyProtocol: boolean
+  /** From whom every connection begins with the header of a proxy; null: none does. */
+  readonly proxies: Proxies | null
   /** How long whatever stands before the first octet of AMQP may take. */
   readonly enteringTimeoutMs: number
 }
@@ -84,6 +85,9 @@ export interface SocketListener {
   /** Stops accepting; open sockets stay. */
   close(): Promise<void>
 }
+
+/** Why somebody else than a proxy is refused where proxies are asked for. */
+export const notTrusted = 'it does not come from one of proxy_protocol_trusted_sources'
 
 /** Who takes the sockets of a listener. */
 export interface Acceptor {
@@ -233,8 +237,13 @@ export function listen(
       internals === null
         ? new NodeSocket(handle, peer, buffer)
         : new HandleSocket(handle, peer, buffer, internals)
-    if (options.proxyProtocol) readHeader(socket)
-    else acceptor.accept(socket)
+    if (options.proxies === null) acceptor.accept(socket)
+    else if (options.proxies.trusts(peer.remoteAddress)) readHeader(socket)
+    else refuse(socket)
+  }
+  const refuse = (socket: Socket) => {
+    acceptor.refused(socket.peer, notTrusted)
+    socket.destroy()
   }
   const readHeader = (socket: Socket) => {
     entering.add(socket)

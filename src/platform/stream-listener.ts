@@ -12,7 +12,13 @@ import tls from 'node:tls'
 import type { Clock } from './clock.js'
 import { Peer } from './peer.js'
 import { ProxyHeader } from './proxy-header.js'
-import { type Acceptor, type ListenOptions, ReadBuffer, type SocketListener } from './sockets.js'
+import {
+  type Acceptor,
+  type ListenOptions,
+  notTrusted,
+  ReadBuffer,
+  type SocketListener,
+} from './sockets.js'
 import { StreamSocket } from './stream-socket.js'
 import type { Turn } from './turn.js'
 import { WebSocketDoor, type WebSocketOptions } from './web-socket.js'
@@ -107,7 +113,7 @@ class Stages {
       stream.destroy()
       return
     }
-    const { noDelay, keepAlive, proxyProtocol, enteringTimeoutMs } = this.#options
+    const { noDelay, keepAlive, proxies, enteringTimeoutMs } = this.#options
     if (noDelay) stream.setNoDelay(true)
     if (keepAlive) stream.setKeepAlive(true, 0)
     const peer = new Peer({
@@ -123,8 +129,9 @@ class Stages {
     const entering = { stream, peer, cancelTimer }
     this.#entering.set(name, entering)
     stream.on('close', () => this.#leave(name, entering))
-    if (proxyProtocol) this.#readHeader(stream, peer)
-    else this.#secure(stream)
+    if (proxies === null) this.#secure(stream)
+    else if (proxies.trusts(remoteAddress)) this.#readHeader(stream, peer)
+    else this.#refuse(stream, notTrusted)
   }
 
   #readHeader(stream: net.Socket, peer: Peer): void {
