@@ -192,3 +192,12 @@ probe('4.13 replies in a transaction come at its commit', async c => {
     c.t.equal((await requester.content(1, 'basic.deliver')).body.toString(), 'reply')
   c.t.strictSame(await requester.within(100), [], 'once')
 })
+
+probe('4.13 the name of nobody cannot be declared, passively or not', async c => {
+  const queue = `${pseudo}.nobody`
+  for (const passive of [true, false]) {
+    const client = await c.channel()
+    client.send(1, 'queue.declare', { queue, passive })
+    await c.outcome(client, `channel 404 50,10 NOT_FOUND - no queue '${queue}' in vhost '/'`)
+  }
+})

@@ -5,7 +5,7 @@ import { decided } from './exceptions.js'
 import { openBroker } from './support/broker.js'
 import { openClient, uniqueName } from './support/client.js'
 import { expectChannelError } from './support/errors.js'
-import { patiently } from './support/waiting.js'
+import { eventually, patiently } from './support/waiting.js'
 
 const broker = await openBroker(t)
 
@@ -161,4 +161,21 @@ t.test('with a dead-letter routing key only that one counts', async t => {
   const { CC = 'removed' } = (await client.getEventually(dead)).properties.headers ?? {}
   t.same(CC, decided(broker, 'with a dead-letter routing key only that one counts'))
   t.same(await client.drain(other), [])
+})
+
+t.test('a requester may be among the further keys, and a reply may have some', async t => {
+  const client = await openClient(t, broker)
+  const { channel } = client
+  const pseudo = 'amq.rabbitmq.reply-to'
+  const queue = await client.queue()
+  const replies: string[] = []
+  await channel.consume(pseudo, message => replies.push(`${message?.content}`), { noAck: true })
+  client.send(queue, 'request', { replyTo: pseudo })
+  const { properties } = await client.getEventually(queue)
+  client.send(properties.replyTo, 'reply', { CC: [queue] })
+  client.send(queue, 'copy', { CC: [properties.replyTo] })
+  await client.untilReady(queue, 2)
+  await eventually('both replies', () => replies.length === 2)
+  t.same(replies, ['reply', 'copy'])
+  t.same(await client.drain(queue), ['reply', 'copy'])
 })

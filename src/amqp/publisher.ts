@@ -194,8 +194,8 @@ export class Publisher {
     const { transaction } = this.#channel
     const queues = router.queuesOf(route, arrival.message, further)
     firehose?.published(arrival.message, further ?? [], queues, this.#channel)
-    if (transaction !== null) transaction.publish(route, queues, this.#mandatory)
-    else this.conclude(this.#vhost.publishRouted(route, queues, arrival), this.#mandatory)
+    if (transaction !== null) transaction.publish(route, queues, this.#mandatory, further)
+    else this.conclude(this.#vhost.publishRouted(route, queues, arrival, further), this.#mandatory)
   }
 
   /** Returns or confirms the message of the arrival, which is published. False: it was refused. */

@@ -2,6 +2,7 @@
 
 import { replyQueue } from '../broker/names.js'
 import type { Queue } from '../broker/queues/queue.js'
+import { replyPrefix } from '../broker/router.js'
 import type { Arguments } from '../wire/methods.js'
 import type { Channel } from './channel.js'
 import type { Handlers } from './handlers.js'
@@ -69,7 +70,8 @@ export const queueHandlers: Handlers = {
 
 function declared(channel: Channel, args: Arguments<'queue.declare'>): Queue {
   const { vhost, connection, rights } = channel
-  if (args.passive) {
+  // The names of requesters are nobody's to declare: one that is gone is missing.
+  if (args.passive || args.queue.startsWith(replyPrefix)) {
     const queue = vhost.queue(args.queue, connection)
     queue.declaredAgain()
     return queue

@@ -3,7 +3,7 @@
  * carry a name that is made for it, and what is published to that name goes straight to it. There
  * is no queue: a reply to somebody who has gone is dropped.
  */
-import type { ReplyTarget } from '../broker/vhost.js'
+import type { ReplyTarget } from '../broker/requesters.js'
 import { writeDeliver } from '../wire/hot-methods.js'
 import type { Message } from '../wire/message.js'
 import type { Channel } from './channel.js'

@@ -18,6 +18,7 @@ interface HeldPublish {
   readonly route: Route
   readonly queues: readonly Queue[]
   readonly mandatory: boolean
+  readonly furtherKeys: readonly string[] | null
   readonly bytes: Buffer
   readonly parts: readonly Buffer[] | null
   readonly marks: number
@@ -33,7 +34,12 @@ export class Transaction {
   }
 
   /** Holds the message that the vhost's arrival shows, and that goes to `queues`. */
-  publish(route: Route, queues: readonly Queue[], mandatory: boolean): void {
+  publish(
+    route: Route,
+    queues: readonly Queue[],
+    mandatory: boolean,
+    furtherKeys: readonly string[] | null,
+  ): void {
     const { arrival } = this.#channel.vhost
     const { bytes, start, end, parts } = arrival.whole
     const { marks, expirationMs, ownsBytes } = arrival
@@ -41,6 +47,7 @@ export class Transaction {
       route,
       queues,
       mandatory,
+      furtherKeys,
       bytes: ownsBytes ? bytes.subarray(start, end) : Buffer.from(bytes.subarray(start, end)),
       parts,
       marks,
@@ -105,13 +112,22 @@ export class Transaction {
   }
 
   /** False: it was refused. */
-  #publish({ route, queues, mandatory, bytes, parts, marks, expirationMs }: HeldPublish): boolean {
+  #publish({
+    route,
+    queues,
+    mandatory,
+    furtherKeys,
+    bytes,
+    parts,
+    marks,
+    expirationMs,
+  }: HeldPublish): boolean {
     const { vhost, publisher, open } = this.#channel
     const { arrival } = vhost
     arrival.message.at(bytes, 0, bytes.length, parts)
     arrival.begin(marks, expirationMs, true)
     if ((marks & Mark.hiddenKeys) !== 0) arrival.hideBcc()
-    const outcome = vhost.publishRouted(route, queues, arrival)
+    const outcome = vhost.publishRouted(route, queues, arrival, furtherKeys)
     return publisher.conclude(outcome, mandatory && open)
   }
 }

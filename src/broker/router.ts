@@ -30,9 +30,7 @@ export interface Route {
   readonly queues: readonly Queue[]
   /** More than the key decides: `queues` is empty, and `walk` must be called for each message. */
   readonly varies: boolean
-  /** The name of a requester that waits for a reply (direct reply-to), else null. */
-  readonly repliesTo: string | null
-  /** It varies, or replies: not just anything with queues. */
+  /** It varies, or the key is the name of a requester (direct reply-to): more than `queues` is to be looked at. */
   readonly special: boolean
   readonly generation: number
 }
@@ -169,15 +167,13 @@ export class Router {
       throw new AmqpError('NOT_FOUND', `no exchange '${name}' in vhost '${this.#name}'`)
     const queues = this.walk(exchange, [key], noProperties)
     const varies = this.decidedBy !== Decider.keys
-    const repliesTo = name === '' && key.startsWith(replyPrefix) ? key : null
     return {
       address,
       exchange,
       key,
       queues: varies ? [] : queues,
       varies,
-      repliesTo,
-      special: varies || repliesTo !== null,
+      special: varies || (name === '' && key.startsWith(replyPrefix)),
       generation: this.#generation,
     }
   }

@@ -10,7 +10,6 @@ import type { Turn } from '../platform/turn.js'
 import { Mark, type MessageTable } from '../store/message-table.js'
 import type { Paging } from '../store/paging.js'
 import { type FieldTable, fieldValue, lookup, typeNames } from '../wire/field-table.js'
-import type { Message } from '../wire/message.js'
 import { AmqpError } from '../wire/replies.js'
 import { type Limits, limitOf } from './access/limits.js'
 import { type Asker, theBroker } from './access/rights.js'
@@ -38,15 +37,11 @@ import type { DeathReason, QueueHost, QueueRules } from './queues/host.js'
 import { type Owner, Queue } from './queues/queue.js'
 import { checkType, refuseConditions } from './queues/quorum.js'
 import type { ReadyPages } from './queues/ready.js'
+import { Requesters } from './requesters.js'
 import { restore } from './restore.js'
 import type { Route, Router } from './router.js'
 import { Topology } from './topology.js'
 import { TopologyEvents } from './topology-events.js'
-
-/** Who gets the replies sent to the name made for it. */
-export interface ReplyTarget {
-  deliver(message: Message): void
-}
 
 /** What all vhosts of a broker share. */
 export interface Shared {
@@ -94,7 +89,7 @@ export class Vhost implements QueueHost {
   readonly exchanges: ReadonlyMap<string, Exchange>
   readonly queues: ReadonlyMap<string, Queue>
   /** Requesters that wait for replies, by the name made for each. */
-  readonly replies = new Map<string, ReplyTarget>()
+  readonly replies = new Requesters()
   readonly router: Router
   readonly bindings: Bindings
   readonly policies: Policies
@@ -170,14 +165,11 @@ export class Vhost implements QueueHost {
   }
 
   #publishSpecial(route: Route, arrival: Arrival, furtherKeys: readonly string[] | null): number {
-    if (route.repliesTo !== null) {
-      this.replies.get(route.repliesTo)?.deliver(arrival.message)
-      if (furtherKeys === null) return Outcome.routed
-    }
+    const replied = this.replies.reply(route, arrival.message, furtherKeys)
     const queues = this.router.queuesOf(route, arrival.message, furtherKeys)
     const outcome = this.enqueue(queues, arrival)
     this.journal.append(arrival)
-    if (route.repliesTo !== null) return outcome | Outcome.routed
+    if (replied) return outcome | Outcome.routed
     return outcome === Outcome.routed && areDelayed(queues) ? Outcome.unroutable : outcome
   }
 
@@ -185,15 +177,20 @@ export class Vhost implements QueueHost {
    * Like `publish`, for a message that was routed to `queues` earlier: in the place of one that
    * is deleted since stands the one that has its name now, if there is one.
    */
-  publishRouted(route: Route, queues: readonly Queue[], arrival: Arrival): number {
-    if (route.repliesTo !== null) this.replies.get(route.repliesTo)?.deliver(arrival.message)
+  publishRouted(
+    route: Route,
+    queues: readonly Queue[],
+    arrival: Arrival,
+    furtherKeys: readonly string[] | null,
+  ): number {
+    const replied = this.replies.reply(route, arrival.message, furtherKeys)
     const gone = queues.some(({ deleted }) => deleted)
     const living = gone
       ? queues.flatMap(queue => (queue.deleted ? (this.queues.get(queue.name) ?? []) : queue))
       : queues
     const outcome = this.enqueue(living, arrival)
     this.journal.append(arrival)
-    if (gone || route.repliesTo !== null) return outcome | Outcome.routed
+    if (gone || replied) return outcome | Outcome.routed
     return outcome === Outcome.routed && areDelayed(living) ? Outcome.unroutable : outcome
   }
 

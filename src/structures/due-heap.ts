@@ -65,11 +65,6 @@ export class DueHeap {
     else this.#sink(place, at, number, slot)
   }
 
-  clear(): void {
-    this.count = 0
-    this.#pages.length = 0
-  }
-
   /** The places of the first `count` that are due, in order. */
   first(count: number): number[] {
     const found: number[] = []

@@ -11,7 +11,7 @@ import {
   type PlainValue,
 } from '../../../src/wire/field-table.js'
 import { AmqpError } from '../../../src/wire/replies.js'
-import type { BrokerLife } from '../../support/broker-life.js'
+import { type BrokerLife, settle } from '../../support/broker-life.js'
 import { Bench, bodiesOf, broken, calm } from '../../support/journal-bench.js'
 import { contentOf, messageBytes } from '../../support/messages.js'
 import { owner, VhostBench } from '../../support/vhosts.js'
@@ -447,6 +447,49 @@ t.test('a crash in the middle of it loses none and doubles none', async t => {
     const found = bodiesOf(await life.getAll('q'))
     t.same(found.sort(), bodies.sort(), `seed ${seed}`)
   }
+})
+
+t.test('contents that are only on the disk are read when they are due', async t => {
+  const bench = new Bench(withQueue)
+  let life = await bench.start()
+  const bodies = Array.from({ length: 1000 }, (_, i) => `${i} `.padEnd(2000, 'x'))
+  for (const [i, body] of bodies.entries()) life.publish(delayed(body, 1000 + (i % 10)))
+  await life.flushed()
+  life = await bench.restart('clean')
+  const { messages } = life.broker
+  t.ok(messages.liveBytes < 10_000, 'none is in memory')
+  const before = life.broker.memoryBytes
+  life.clock.advance(2000)
+  for (let i = 0; i < 200 && life.queue('q').readyCount < bodies.length; i++) await life.turns(5)
+  t.ok(life.broker.memoryBytes > before)
+  const found = bodiesOf(await life.getAll('q'))
+  const order = bodies.map((_, i) => i).sort((a, b) => (a % 10) - (b % 10) || a - b)
+  t.ok(found.join() === order.map(i => bodies[i]).join(), 'all of them, in order')
+})
+
+t.test('a message that queues have as well is one record, and leaves each by itself', async t => {
+  const bench = new Bench(life => {
+    withQueue(life)
+    life.declareQueue('at once')
+    life.bind('amq.fanout', 'at once')
+    life.vhost.bindings.bind('amq.fanout', { kind: 'exchange', name: 'later' }, '', [], owner)
+  })
+  let life = await bench.start()
+  life.publish({ ...delayed('m', 1000), exchange: 'amq.fanout' })
+  await life.flushed()
+  life = await bench.restart('crash')
+  const first = await life.take('at once')
+  settle(first, 'complete')
+  await life.flushed()
+  life = await bench.restart('crash')
+  t.equal(life.queue('at once').readyCount, 0)
+  t.equal(heldIn(life.vhost).readyCount, 1)
+  life.clock.advance(1000)
+  await life.turns()
+  settle(await life.take('q'), 'complete')
+  await life.flushed()
+  life = await bench.restart('clean')
+  t.equal(life.broker.messages.count, 0)
 })
 
 interface ModelMessage {

@@ -5,7 +5,9 @@ import { mix } from '../../../src/structures/hash.js'
 import { fieldTable, type PlainTable } from '../../../src/wire/field-table.js'
 import type { Properties } from '../../../src/wire/properties.js'
 import { AmqpError } from '../../../src/wire/replies.js'
+import { Bench } from '../../support/journal-bench.js'
 import { contentOf, messageAt } from '../../support/messages.js'
+import { definedIn } from '../../support/stored-broker.js'
 import { owner, VhostBench } from '../../support/vhosts.js'
 
 const keys = Array.from({ length: 20_000 }, (_, i) => `order.${i}`)
@@ -289,3 +291,37 @@ t.test(
     t.same(reached().sort(), ['gone', 'stays'])
   },
 )
+
+t.test('exchanges of every type, and their bindings, are there again after a restart', async t => {
+  const types: readonly (readonly [string, string, PlainTable])[] = [
+    ['x-consistent-hash', '3', { 'hash-property': 'message_id' }],
+    ['x-modulus-hash', '', {}],
+    ['x-random', '', {}],
+    ['x-local-random', '', {}],
+    ['x-recent-history', '', { 'x-recent-history-length': 3 }],
+    ['x-delayed-message', 'a.#', { 'x-delayed-type': 'topic' }],
+  ]
+  const bench = new Bench(() => {})
+  let life = await bench.start()
+  for (const name of ['q', 'r']) life.declareQueue(name)
+  for (const [type, key, args] of types) {
+    const flags = { durable: true, autoDelete: false, internal: false }
+    life.vhost.declareExchange({ name: type, type, ...flags, arguments: fieldTable(args) })
+    for (const queue of ['q', 'r']) life.bind(type, queue, key)
+  }
+  await life.flushed()
+  const before = definedIn(life.vhost, true)
+  const number = life.vhost.exchange('x-delayed-message').delayed?.number
+  const placed = () =>
+    keys.slice(0, 200).map(messageId => {
+      const exchange = life.vhost.exchange('x-consistent-hash')
+      return life.vhost.router.walk(exchange, [''], { messageId })[0]?.name
+    })
+  const places = placed()
+  for (const how of ['crash', 'clean'] as const) {
+    life = await bench.restart(how)
+    t.equal(definedIn(life.vhost, true), before)
+    t.same(placed(), places)
+    t.equal(life.vhost.exchange('x-delayed-message').delayed?.number, number)
+  }
+})

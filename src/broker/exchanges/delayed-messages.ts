@@ -187,7 +187,17 @@ export class DelayedMessages extends Queue implements Line {
   }
 
   #insert(slot: number, at: number): void {
-    this.#heap.push(at, this.#host.messages.number(slot), slot)
+    const { messages, pages } = this.#host
+    pages.bytes -= this.#heap.bytes
+    this.#heap.push(at, messages.number(slot), slot)
+    pages.bytes += this.#heap.bytes
+  }
+
+  #remove(place: number): void {
+    const { pages } = this.#host
+    pages.bytes -= this.#heap.bytes
+    this.#heap.remove(place)
+    pages.bytes += this.#heap.bytes
   }
 
   /** Sends the first message on, if its content is there. */
@@ -204,7 +214,7 @@ export class DelayedMessages extends Queue implements Line {
       }
       return
     }
-    this.#heap.remove(0)
+    this.#remove(0)
     this.taken++
     try {
       this.#release(slot)
@@ -234,7 +244,7 @@ export class DelayedMessages extends Queue implements Line {
 
   #throwAway(place: number): void {
     const slot = this.#heap.slot(place)
-    this.#heap.remove(place)
+    this.#remove(place)
     settle(this, slot, this.#host)
     if (!this.deleted) this.watchHead()
   }
