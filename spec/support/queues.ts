@@ -41,6 +41,7 @@ export class QueueBench implements QueueHost {
   readonly journal = new Journal(this.messages, this.turn)
   readonly clock = this.world.clock
   readonly rules: QueueRules
+  readonly letters = { keep: () => {}, resume: () => {}, drop: () => 0 }
   readonly deadlines = new Deadlines(this.clock, error => {
     throw error
   })

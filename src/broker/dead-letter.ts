@@ -16,6 +16,7 @@ import { buildMessage, Message } from '../wire/message.js'
 import { decodeProperties, expirationAt, headersAt, withoutExpiration } from '../wire/properties.js'
 import { Dying } from './dying.js'
 import { Decider, type Exchange } from './exchanges/exchange.js'
+import { HeldLetters } from './held-letters.js'
 import { settle } from './queues/disposal.js'
 import type { DeathReason } from './queues/host.js'
 import type { Queue } from './queues/queue.js'
@@ -55,6 +56,8 @@ interface Burial {
 }
 
 export class DeadLetters implements TurnParty {
+  /** Those that stay with their queues until they have arrived. */
+  readonly held: HeldLetters
   readonly #vhost: Vhost
   readonly #dying = new Dying()
   /** Its turn is to come, or a content that must be read first. */
@@ -67,11 +70,16 @@ export class DeadLetters implements TurnParty {
 
   constructor(vhost: Vhost) {
     this.#vhost = vhost
+    this.held = new HeldLetters(vhost, this)
     this.#readAhead = new ReadAhead(vhost.messages, vhost.paging, () => this.#contentCame())
   }
 
   /** Takes over a reference to a message that leaves its queue, or that it never took (`entered` is false). */
   add(queue: Queue, slot: number, reason: DeathReason, entered: boolean): void {
+    if (entered && queue.keepsLetters) {
+      this.held.add(queue, slot, reason)
+      return
+    }
     const exchange = queue.settings.deadLetterExchange
     if (exchange === null || !this.#vhost.exchanges.has(exchange)) {
       if (entered) settle(queue, slot, this.#vhost)
@@ -130,15 +138,48 @@ export class DeadLetters implements TurnParty {
 
   /** Sends the letter of a message, which is `logged` or not; returns to how many queues. */
   #bury(queue: Queue, slot: number, reason: DeathReason, logged: boolean): number {
-    const { messages, exchanges, router } = this.#vhost
-    if (!exchanges.has(queue.settings.deadLetterExchange as string)) return 0
+    const burial = this.#burialOf(queue, slot, reason)
+    if (burial === null) return 0
+    return this.#send(burial, burial.queues, slot, logged ? queue : null)
+  }
+
+  /**
+   * Sends the letter of a message to those of its queues that have room and not `had` it. True: now
+   * all have it, and the message has left its queue. False: it has not, and `had` has grown.
+   */
+  post(queue: Queue, slot: number, reason: DeathReason, had: Set<Queue>): boolean {
+    const burial = this.#burialOf(queue, slot, reason)
+    if (burial === null) return false
+    const { bodySize } = this.#view
+    const missing = burial.queues.filter(to => !had.has(to))
+    const taking = missing.filter(to => !to.isFullFor(bodySize))
+    const all = taking.length === missing.length
+    if (taking.length === 0 && (!all || had.size === 0)) return false
+    const logged = queue.logs(slot)
+    if (taking.length > 0) this.#send(burial, taking, slot, all && logged ? queue : null)
+    // Who had not taken it is no longer meant.
+    else if (logged) this.#vhost.journal.settle(queue, slot)
+    if (!all) for (const to of taking) had.add(to)
+    return all
+  }
+
+  /** The burial of a message, which is in view then; null: there is no exchange for it. */
+  #burialOf(queue: Queue, slot: number, reason: DeathReason): Burial | null {
+    const { messages, exchanges } = this.#vhost
+    if (!exchanges.has(queue.settings.deadLetterExchange as string)) return null
     const view = this.#view
     messages.locate(slot)
     view.at(messages.bytes, messages.start, messages.end, messages.parts)
-    const burial = this.#burial(queue, reason, messages.diedBefore(slot))
-    this.#last = burial
+    this.#last = this.#burial(queue, reason, messages.diedBefore(slot))
+    return this.#last
+  }
+
+  /** Sends the letter of the message in view to these queues; returns to how many. */
+  #send(burial: Burial, queues: readonly Queue[], slot: number, from: Queue | null): number {
+    const { router } = this.#vhost
+    const view = this.#view
     const remembered = burial.unique && router.remembers
-    if (burial.queues.length === 0 && !remembered) return 0
+    if (queues.length === 0 && !remembered) return 0
     const properties = withoutExpiration(
       view.bytes,
       view.propertiesStart,
@@ -150,16 +191,10 @@ export class DeadLetters implements TurnParty {
       const letter = new Message()
       letter.at(built.bytes, 0, built.bytes.length, built.parts)
       router.remember(letter, decodeProperties(properties, 0, properties.length))
-      if (burial.queues.length === 0) return 0
+      if (queues.length === 0) return 0
     }
-    this.#vhost.made.enqueueDead(
-      burial.queues,
-      built.bytes,
-      built.parts,
-      slot,
-      logged ? queue : null,
-    )
-    return burial.queues.length
+    this.#vhost.made.enqueueDead(queues, built.bytes, built.parts, slot, from)
+    return queues.length
   }
 
   /** The burial of the message in view. */

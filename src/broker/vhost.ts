@@ -33,7 +33,7 @@ import { OwnMessages } from './own-messages.js'
 import { Policies } from './policies/policies.js'
 import { Ruling } from './policies/ruling.js'
 import { checkArguments, queueTypeOf } from './queues/arguments.js'
-import type { DeathReason, QueueHost, QueueRules } from './queues/host.js'
+import type { DeathReason, LetterKeeper, QueueHost, QueueRules } from './queues/host.js'
 import { type Owner, Queue } from './queues/queue.js'
 import { checkType, refuseConditions } from './queues/quorum.js'
 import type { ReadyPages } from './queues/ready.js'
@@ -112,6 +112,7 @@ export class Vhost implements QueueHost {
   readonly topologyEvents: TopologyEvents
   readonly ownMessages: OwnMessages
   readonly rules: QueueRules
+  readonly letters: LetterKeeper
   readonly #topology: Topology
   readonly random: Random
   readonly #deadLetters: DeadLetters
@@ -137,6 +138,7 @@ export class Vhost implements QueueHost {
     this.bindings = new Bindings(this, this.#topology)
     this.policies = new Policies(this)
     this.#deadLetters = new DeadLetters(this)
+    this.letters = this.#deadLetters.held
     this.ownMessages = new OwnMessages(this)
     this.arrival = new Arrival(shared.messages, shared.journal)
     this.made = new MadeMessages(this)

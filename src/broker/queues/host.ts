@@ -31,6 +31,15 @@ export const standardRules: QueueRules = {
   classicTimesOut: false,
 }
 
+/** Where dead letters stay that have not arrived. */
+export interface LetterKeeper {
+  /** One of an earlier start, which `resume` sends on its way. */
+  keep(queue: Queue, slot: number, reason: DeathReason): void
+  resume(queue: Queue): void
+  /** Throws those of a queue away and returns how many they were. */
+  drop(queue: Queue): number
+}
+
 /** What a queue needs from the vhost it lives in. */
 export interface QueueHost {
   readonly messages: MessageTable
@@ -41,6 +50,7 @@ export interface QueueHost {
   readonly clock: Clock
   readonly deadlines: Deadlines
   readonly rules: QueueRules
+  readonly letters: LetterKeeper
   /**
    * Takes over one reference to a message that leaves `queue`, or that it never took (`entered`
    * is false): to its dead letter exchange, or to nowhere.

@@ -25,7 +25,7 @@ import { Delayed, delayMs } from './delayed.js'
 import { settle } from './disposal.js'
 import type { QueueDeclaration, QueueHost } from './host.js'
 import type { Ready } from './ready.js'
-import { deliveryCount, returnedAgain, showCounts } from './return-count.js'
+import { deathIn, deliveryCount, returnedAgain, showCounts } from './return-count.js'
 import type { QueueSettings } from './settings.js'
 
 /** A connection that owns exclusive queues, which are removed when it ends. */
@@ -125,6 +125,17 @@ export class Queue implements TurnParty {
   /** Every message is persistent here, whatever its delivery mode. */
   get keepsAll(): boolean {
     return this.#quorum
+  }
+
+  /** Dead letters stay until they have arrived; with another overflow RabbitMQ does not offer that. */
+  get keepsLetters(): boolean {
+    const { deadLetterExchange, deadLetterStrategy, overflow } = this.settings
+    return (
+      this.#quorum &&
+      deadLetterStrategy === 'at-least-once' &&
+      overflow === 'reject-publish' &&
+      deadLetterExchange !== null
+    )
   }
 
   /** Messages that wait to be delivered, and their body bytes. */
@@ -258,13 +269,19 @@ export class Queue implements TurnParty {
 
   /** Takes in a message of an earlier start, younger than all that it has; `watchHead` follows the last. */
   restore(slot: number, deadline: number, returns: number): void {
+    const reason = this.#quorum ? deathIn(returns) : null
+    if (reason !== null) {
+      this.#host.letters.keep(this, slot, reason)
+      return
+    }
     this.#backlog.restore(slot, deadline, returns)
     this.#wake()
   }
 
-  /** Sees to it that the first message is looked at when it expires. */
+  /** Sees to it that the first message is looked at when it expires, and that letters go on their way. */
   watchHead(): void {
     this.#backlog.watchHead()
+    this.#host.letters.resume(this)
   }
 
   /** Takes the newest ready messages from `from` on out whose publishers were told that they were refused. */
@@ -319,7 +336,7 @@ export class Queue implements TurnParty {
   purge(): number {
     const { count } = this.#backlog
     this.#backlog.clear()
-    return count + (this.#delayed?.clear() ?? 0)
+    return count + (this.#delayed?.clear() ?? 0) + this.#host.letters.drop(this)
   }
 
   /** Ends the queue: ready messages are gone, consumers hear of it, deliveries in their hands can still be settled. */
@@ -328,6 +345,7 @@ export class Queue implements TurnParty {
     this.#endLease()
     this.#backlog.clear()
     this.#delayed?.clear()
+    this.#host.letters.drop(this)
     for (const consumer of [...this.consumers.all]) {
       this.consumers.remove(consumer)
       consumer.cancelled()
@@ -452,14 +470,20 @@ export class Queue implements TurnParty {
     return expirationMs < 0 ? own : Math.min(own, expirationMs)
   }
 
+  /** Whether it refuses a message with such a body. */
+  isFullFor(bodySize: number): boolean {
+    if (!this.#limited || this.#dropsHead || this.deleted) return false
+    const { maxLength, maxLengthBytes } = this.settings
+    return (
+      (maxLength >= 0 && this.readyCount + this.asideCount + 1 > maxLength) ||
+      (maxLengthBytes >= 0 && this.readyBytes + this.asideBytes + bodySize > maxLengthBytes)
+    )
+  }
+
   /** True if the queue is full and refuses what is published. */
   #refuses(arrival: Arrival): boolean {
-    const { overflow, maxLength, maxLengthBytes } = this.settings
-    if (this.#dropsHead) return false
-    const full =
-      (maxLength >= 0 && this.readyCount + this.asideCount + 1 > maxLength) ||
-      (maxLengthBytes >= 0 &&
-        this.readyBytes + this.asideBytes + arrival.message.bodySize > maxLengthBytes)
+    const { overflow } = this.settings
+    const full = this.isFullFor(arrival.message.bodySize)
     if (full && overflow === 'reject-publish-dlx')
       this.#host.bury(this, arrival.keep(), 'maxlen', false)
     return full

@@ -7,11 +7,26 @@
 import type { FieldTable } from '../../wire/field-table.js'
 import { type Message, rebuild } from '../../wire/message.js'
 import { decodeProperties, withHeaders } from '../../wire/properties.js'
+import type { DeathReason } from './host.js'
 
 const low = 0xffff
 const failure = 0x10000
-/** The highest of all is left for other uses. */
+/** The highest of all says something else. */
 const mostFailures = 0xfffe
+const dead = 0xffff0000
+
+/** By their places in numbers that are in logs. */
+const reasons: readonly DeathReason[] = ['rejected', 'expired', 'maxlen', 'delivery_limit']
+
+/** Instead of a count: the message is dead, and its letter has not arrived. */
+export function returnsOfDead(reason: DeathReason): number {
+  return dead + reasons.indexOf(reason)
+}
+
+/** Of what a message died; null: it is none of those. */
+export function deathIn(returns: number): DeathReason | null {
+  return returns < dead ? null : (reasons[returns - dead] ?? 'rejected')
+}
 
 /** The number of a message that had `returns` and comes back once more. */
 export function returnedAgain(returns: number, failed: boolean): number {
