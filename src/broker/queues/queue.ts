@@ -24,6 +24,7 @@ import { type Consumer, Consumers } from './consumer.js'
 import { Delayed, delayMs } from './delayed.js'
 import { settle } from './disposal.js'
 import type { QueueDeclaration, QueueHost } from './host.js'
+import { LengthLimit, limits } from './length-limit.js'
 import type { Ready } from './ready.js'
 import { deathIn, deliveryCount, returnedAgain, showCounts } from './return-count.js'
 import type { QueueSettings } from './settings.js'
@@ -81,12 +82,9 @@ export class Queue implements TurnParty {
   readonly #host: QueueHost
   readonly #backlog: Backlog
   readonly #quorum: boolean
-  #limited = false
-  /** What is too much goes at the head; else it is refused. */
-  #dropsHead = true
+  /** Null where nothing is limited. */
+  #limit: LengthLimit | null = null
   #delayed: Delayed | null = null
-  /** There is more in it than may be, which goes in the next turns. */
-  #overfull = false
   /** Who is called when the first message can be given out. */
   #waiters: (() => void)[] = []
   #waitsForTurn = false
@@ -150,7 +148,7 @@ export class Queue implements TurnParty {
   /** Takes a message in, which is gone at once if the queue is. False: there is no room and it was refused (reject-publish). */
   publish(arrival: Arrival): boolean {
     if (this.deleted) return true
-    if (this.#limited && this.#refuses(arrival)) return false
+    if (this.#limit?.refuses(arrival)) return false
     this.publishedCount++
     if (this.#quorum) arrival.marks |= Mark.persistent
     const ttlMs = this.#ttlMs(arrival.expirationMs)
@@ -175,7 +173,7 @@ export class Queue implements TurnParty {
     const slot = this.#keep(arrival, ttlMs)
     this.#backlog.push(slot, arrival.marks, arrival.message.bodySize, deadline)
     this.#wake()
-    if (this.#limited) this.#dropExcess()
+    this.#dropExcess()
     return true
   }
 
@@ -200,7 +198,7 @@ export class Queue implements TurnParty {
     if (ms > 0) {
       this.#delayed ??= new Delayed(this, this.#host, (...message) => this.#comeBack(...message))
       this.#delayed.add(slot, deadline, returns, ms)
-      if (this.#limited) this.#dropExcess()
+      this.#dropExcess()
     } else this.#comeBack(slot, deadline, returns)
   }
 
@@ -372,8 +370,8 @@ export class Queue implements TurnParty {
   /** Delivers what waits to whoever can take it. */
   endTurn(): void {
     this.#waitsForTurn = false
-    if (this.#overfull) {
-      this.#overfull = false
+    if (this.#limit?.overfull) {
+      this.#limit.overfull = false
       this.#dropExcess()
     }
     let bytes = 0
@@ -404,13 +402,10 @@ export class Queue implements TurnParty {
 
   /** Does what its settings ask for from now on. */
   #follow(): void {
-    const { overflow } = this.settings
-    // A quorum queue cannot dead-letter what it refuses.
-    this.#dropsHead =
-      overflow === 'drop-head' || (this.#quorum && overflow === 'reject-publish-dlx')
-    this.#limited = this.settings.maxLength >= 0 || this.settings.maxLengthBytes >= 0
+    if (!limits(this.settings)) this.#limit = null
+    else this.#limit ??= new LengthLimit(this, this.#backlog, this.#host)
     this.used()
-    if (this.#limited) this.#dropExcess()
+    this.#dropExcess()
   }
 
   /** Keeps a message that is being published for this queue, and notes that it is to be logged if it must be. */
@@ -450,7 +445,7 @@ export class Queue implements TurnParty {
   #comeBack(slot: number, deadline: number, returns: number): void {
     this.#backlog.giveBack(slot, deadline, returns)
     this.#wake()
-    if (this.#limited) this.#dropExcess()
+    this.#dropExcess()
   }
 
   /** Something is ready: whoever can take it gets it at the end of the turn. */
@@ -472,40 +467,12 @@ export class Queue implements TurnParty {
 
   /** Whether it refuses a message with such a body. */
   isFullFor(bodySize: number): boolean {
-    if (!this.#limited || this.#dropsHead || this.deleted) return false
-    const { maxLength, maxLengthBytes } = this.settings
-    return (
-      (maxLength >= 0 && this.readyCount + this.asideCount + 1 > maxLength) ||
-      (maxLengthBytes >= 0 && this.readyBytes + this.asideBytes + bodySize > maxLengthBytes)
-    )
-  }
-
-  /** True if the queue is full and refuses what is published. */
-  #refuses(arrival: Arrival): boolean {
-    const { overflow } = this.settings
-    const full = this.isFullFor(arrival.message.bodySize)
-    if (full && overflow === 'reject-publish-dlx')
-      this.#host.bury(this, arrival.keep(), 'maxlen', false)
-    return full
+    return !this.deleted && this.#limit !== null && this.#limit.isFullFor(bodySize)
   }
 
   #dropExcess(): void {
-    const { maxLength, maxLengthBytes } = this.settings
-    if (!this.#dropsHead || this.#overfull) return
-    const backlog = this.#backlog
-    let dropped = 0
-    while (
-      backlog.count > 0 &&
-      ((maxLength >= 0 && backlog.count + this.asideCount > maxLength) ||
-        (maxLengthBytes >= 0 && backlog.bytes + this.asideBytes > maxLengthBytes))
-    ) {
-      if (dropped++ === removalsPerTurn) {
-        this.#overfull = true
-        this.#schedule()
-        break
-      }
-      backlog.dropFirst('maxlen')
-    }
-    backlog.watchHead()
+    if (this.#limit === null) return
+    this.#limit.dropExcess()
+    if (this.#limit.overfull) this.#schedule()
   }
 }
