@@ -28,7 +28,7 @@ const atTheEdge = /^(platform\/|node\/|management\/(server|application)\.ts$|mai
 
 /**
  * What anybody may import of Node: modules that only compute. Of node:crypto that is hashing,
- * which broker/users.ts does; its randomness is access to the world.
+ * which broker/access/passwords.ts does; its randomness is access to the world.
  */
 const pureModules: Readonly<Record<string, readonly string[] | 'all'>> = {
   'node:buffer': 'all',

@@ -53,6 +53,7 @@ const pcre: readonly (readonly [string, readonly string[], readonly string[]])[]
   ['a*+b', ['aab'], ['aaa']],
   ['^(?:a|ab)++c', ['ac', 'aac'], ['abc']],
   ['(?>a|ab)c', ['ac'], ['abc']],
+  ['^(.*?)?+b', ['b'], ['ab']],
   ['(?i)aB', ['ab', 'AB'], ['a-b']],
   ['a(?i)b', ['ab', 'aB'], ['AB']],
   ['a(?i:b)c', ['abc', 'aBc'], ['aBC']],
@@ -172,6 +173,7 @@ t.test('a pattern that would take for ever does not match', async t => {
   })
   const long = Array.from({ length: 2000 }, (_, i) => `q${i}`).join('|')
   t.ok(new Pattern(`^(${long})$`).matches('q1999'))
+  t.ok(new Pattern(long).matches(`${'x'.repeat(200)}q1999`), 'many names, wherever they stand')
   t.doesNotThrow(
     () => new Pattern('(?:a|b)'.repeat(9000)).matches('a'.repeat(9000)),
     'deeper than the stack',

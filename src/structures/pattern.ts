@@ -7,8 +7,11 @@ import { type Part, readPattern, word } from './pattern-syntax.js'
 
 export { PatternError } from './pattern-syntax.js'
 
-/** Steps that one match may take: some milliseconds. */
-const stepsMax = 200_000
+/** Steps that one match may take: some milliseconds. PCRE has such a bound too, and then does not match either. */
+const stepsMax = 1_000_000
+
+/** So many steps count where it may have to come back: that costs more than to look at a byte. */
+const returnSteps = 20
 
 /** Goes on behind a part that matched; false if the rest does not match. */
 type Next = (at: number) => boolean
@@ -50,8 +53,9 @@ export class Pattern {
 
 const matched: Next = () => true
 
-function step(run: Run): void {
-  if (--run.stepsLeft < 0) throw new TooManySteps()
+function step(run: Run, steps = 1): void {
+  run.stepsLeft -= steps
+  if (run.stepsLeft < 0) throw new TooManySteps()
 }
 
 function matcherOf(part: Part): Matcher {
@@ -63,16 +67,8 @@ function matcherOf(part: Part): Matcher {
         (rest, first) => (run, at, next) => first(run, at, end => rest(run, end, next)),
         (_run, at, next) => next(at),
       )
-    case 'choice': {
-      const choices = part.parts.map(matcherOf)
-      return (run, at, next) => {
-        for (const choice of choices) {
-          step(run)
-          if (choice(run, at, next)) return true
-        }
-        return false
-      }
-    }
+    case 'choice':
+      return choice(part.parts)
     case 'repeat':
       return repeat(part)
     case 'atomic': {
@@ -100,6 +96,33 @@ function matcherOf(part: Part): Matcher {
   }
 }
 
+/** Only what can begin with the next byte is tried: patterns may be long lists of names. */
+function choice(parts: readonly Part[]): Matcher {
+  const matchers = parts.map(matcherOf)
+  const firsts = parts.map(firstBytes)
+  const byNext = new Map<number, readonly Matcher[]>()
+  return (run, at, next) => {
+    const code = run.text.charCodeAt(at)
+    let candidates = byNext.get(code)
+    if (candidates === undefined) {
+      candidates = matchers.filter((_, i) => firsts[i]?.[code] !== 0 || firsts[i] === null)
+      byNext.set(code, candidates)
+    }
+    for (const candidate of candidates) {
+      step(run)
+      if (candidate(run, at, next)) return true
+    }
+    return false
+  }
+}
+
+/** The bytes with which a part must begin; null if it need not begin with any. */
+function firstBytes(part: Part): Uint8Array | null {
+  if (part.kind === 'bytes') return part.sets[0] ?? null
+  const first = part.kind === 'sequence' ? part.parts[0] : undefined
+  return first === undefined ? null : firstBytes(first)
+}
+
 function bytes(sets: readonly Uint8Array[]): Matcher {
   return (run, at, next) => {
     step(run)
@@ -117,15 +140,18 @@ function repeat(part: Extract<Part, { kind: 'repeat' }>): Matcher {
   if (single) return repeatByte(part.part.sets[0] as Uint8Array, part)
   const inner = matcherOf(part.part)
   const loop = (run: Run, count: number, at: number, next: Next): boolean => {
-    step(run)
+    step(run, returnSteps)
+    // What follows need not be tried twice from the same place.
+    let triedHere = false
+    const on = () => {
+      if (triedHere) return false
+      triedHere = true
+      return next(at)
+    }
+    // Once a part takes nothing it may do so for ever, and as often as it must.
     const again = () =>
-      count < max &&
-      // Once it takes nothing it may do so for ever; and what follows is tried from here anyway.
-      inner(run, at, end => {
-        if (end === at) return count < min && next(at)
-        return loop(run, count + 1, end, next)
-      })
-    const done = () => count >= min && next(at)
+      count < max && inner(run, at, end => (end === at ? on() : loop(run, count + 1, end, next)))
+    const done = () => count >= min && on()
     return greed === 'lazy' ? done() || again() : again() || done()
   }
   if (greed !== 'possessive') return (run, at, next) => loop(run, 0, at, next)
@@ -149,7 +175,7 @@ function repeatByte(
     if (most < min) return false
     if (greed === 'possessive') return next(at + most)
     for (let i = 0; i <= most - min; i++) {
-      step(run)
+      step(run, returnSteps)
       if (next(at + (greed === 'lazy' ? min + i : most - i))) return true
     }
     return false
