@@ -163,7 +163,8 @@ export class Cleaner {
     if (!(await windows.index(segment, records, pace))) {
       const blocks = await windows.blocks(segment)
       const limit = limitOf(segments, 0)
-      const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, limit, null)
+      const { firstBatch } = segment
+      const verdict = await judge(blocks, firstBatch, segmentHeadBytes, limit, null, pace)
       for (const step of verdict.steps)
         if (!isGap(step)) await windows.stream(segment, step, records, pace)
     }

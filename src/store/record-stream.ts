@@ -1,5 +1,9 @@
 /** Puts records together again from the payloads of blocks. */
+import type { Pace } from './pace.js'
 import { headBytes, sizeAt } from './record.js'
+
+/** Records after which the clock is looked at: a definition takes ten microseconds or more. */
+const recordsPerLook = 16
 
 /** What stands in a good block makes no sense as a record. */
 export class NoRecord extends Error {
@@ -33,20 +37,25 @@ export class RecordStream {
     this.#filled = 0
   }
 
-  /** The payload of the next block: `bytes[start..end)`, which stands at `offset` in the file. */
-  feed(bytes: Buffer, start: number, end: number, offset: number): void {
+  /**
+   * The payload of the next block: `bytes[start..end)`, which stands at `offset` in the file. With a
+   * `pace` it stops when a pause is due, and returns from where it is to be fed again; else `end`.
+   */
+  feed(bytes: Buffer, start: number, end: number, offset: number, pace?: Pace): number {
     let at = start
     while (this.#filled > 0 && at < end) at = this.#complete(bytes, at, end)
-    while (at < end) {
+    for (let records = 1; at < end; records++) {
       if (end - at >= 4 && sizeAt(bytes, at) < headBytes) throw new NoRecord(offset + at - start)
       if (end - at < 4 || at + sizeAt(bytes, at) > end) {
         this.#offset = offset + at - start
         this.#keep(bytes, at, end)
-        return
+        return end
       }
       this.#found(bytes, at, offset + at - start)
       at += sizeAt(bytes, at)
+      if (records % recordsPerLook === 0 && pace?.due) return at
     }
+    return end
   }
 
   /** Goes on with a record that was begun; returns where it stopped. */

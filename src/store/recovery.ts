@@ -241,7 +241,8 @@ export class RecoveryRun {
       const { segment, head } = last
       if (segment.trailer !== null) break
       const blocks = await this.#windows.blocks(segment)
-      const verdict = judge(blocks, segment.firstBatch, segmentHeadBytes, null, null)
+      const { pace } = this.#options
+      const verdict = await judge(blocks, segment.firstBatch, segmentHeadBytes, null, null, pace)
       if (verdict.steps.length > 0 || segment.unreadableTo > 0) break
       if (verdict.doubtful.length > 0 && head !== null) break
       if (segment.size > segmentHeadBytes) this.#cutBytes += segment.size - segmentHeadBytes
@@ -266,7 +267,14 @@ export class RecoveryRun {
     const limit = next ?? (segment.trailer === null ? null : segment.trailer.lastBatch + 1)
     const blocks = await this.#windows.blocks(segment)
     const { firstBatch } = segment
-    const verdict = judge(blocks, firstBatch, segmentHeadBytes, limit, crc)
+    const verdict = await judge(
+      blocks,
+      firstBatch,
+      segmentHeadBytes,
+      limit,
+      crc,
+      this.#options.pace,
+    )
     const records = new RecordStream((bytes, start, offset) => this.#record(bytes, start, offset))
     const queues = await this.#queuesIn(segment, verdict.steps.filter(isGap))
     for (const step of verdict.steps)

@@ -10,6 +10,7 @@
  * prove that it was whole.
  */
 import { addToBatchCrc, type Block, blockHeadBytes, Flag } from './block.js'
+import type { Pace } from './pace.js'
 
 /** Bytes of a segment, from `from` to `to`, that should hold these batches and do not. */
 export interface Gap {
@@ -36,28 +37,40 @@ export function isGap(step: readonly Block[] | Gap): step is Gap {
   return 'firstBatch' in step
 }
 
+/** Blocks after which the clock is looked at: a segment of small batches has half a million. */
+const blocksPerLook = 1024
+
 /** `limit`: the batch with which the next segment begins, null for the last segment. */
-export function judge(
+export async function judge(
   found: readonly Block[],
   firstBatch: number,
   start: number,
   limit: number | null,
   previousCrc: number | null,
-): Verdict {
-  const blocks = found.filter(
-    ({ batch, flags }) => (flags & Flag.index) === 0 && (limit === null || batch < limit),
-  )
-  const synced =
-    limit === null
-      ? blocks.reduce((most, { batch, lag }) => Math.max(most, batch - lag), firstBatch - 1)
-      : limit - 1
+  pace?: Pace,
+): Promise<Verdict> {
+  const blocks: Block[] = []
+  let synced = limit === null ? firstBatch - 1 : limit - 1
+  for (const [i, block] of found.entries()) {
+    if (i % blocksPerLook === 0 && pace?.due) await pace.pause()
+    const { batch, lag, flags } = block
+    if ((flags & Flag.index) !== 0 || (limit !== null && batch >= limit)) continue
+    blocks.push(block)
+    if (limit === null) synced = Math.max(synced, batch - lag)
+  }
   const steps: (readonly Block[] | Gap)[] = []
   const doubtful: Block[][] = []
   let sureCrc: number | null | undefined
   let next = firstBatch
   let crc = previousCrc
   let end = start
+  let looked = 0
   for (const group of groups(blocks)) {
+    looked += group.length
+    if (looked >= blocksPerLook) {
+      looked = 0
+      if (pace?.due) await pace.pause()
+    }
     const { batch, offset } = group[0] as Block
     if (batch < next) continue
     if (batch > next && next <= synced) {
@@ -86,14 +99,17 @@ export function judge(
   return { steps, doubtful, nextBatch, crc: sureCrc === undefined ? crc : sureCrc, end }
 }
 
-function groups(blocks: readonly Block[]): Block[][] {
-  const all: Block[][] = []
+/** The blocks of each batch. */
+function* groups(blocks: readonly Block[]): Iterable<Block[]> {
+  let group: Block[] = []
   for (const block of blocks) {
-    const group = all.at(-1)
-    if (group?.[0]?.batch === block.batch) group.push(block)
-    else all.push([block])
+    if (group.length > 0 && group[0]?.batch !== block.batch) {
+      yield group
+      group = []
+    }
+    group.push(block)
   }
-  return all
+  if (group.length > 0) yield group
 }
 
 /** All blocks of the batch are here, and it follows the batch that came before. */

@@ -118,8 +118,7 @@ export class Windows {
       if (window?.index !== index) window = await this.#window(segment, index)
       // The rest of a record whose beginning is missing.
       const start = payloadStart(block) + (i === 0 ? block.carry : 0)
-      records.feed(window.bytes, start, payloadEnd(block), window.index * windowBytes + start)
-      if (pace?.due) await pace.pause()
+      await feed(records, window, start, payloadEnd(block), pace)
     }
   }
 
@@ -150,8 +149,7 @@ export class Windows {
       const window = windows[Math.floor(block.offset / windowBytes) - first] as Window
       const start = payloadStart(block)
       // The index is one record without a head, so nothing in it is carried over from elsewhere.
-      records.feed(window.bytes, start, payloadEnd(block), 0)
-      if (pace?.due) await pace.pause()
+      await feed(records, window, start, payloadEnd(block), pace)
     }
     return true
   }
@@ -214,6 +212,21 @@ export class Windows {
     )
     this.#kept = [...windows, ...others].slice(0, windowsKept)
     return windows[0] as Window
+  }
+}
+
+/** Feeds part of a window, with pauses. */
+async function feed(
+  records: RecordStream,
+  window: Window,
+  start: number,
+  end: number,
+  pace: Pace | undefined,
+): Promise<void> {
+  const base = window.index * windowBytes
+  for (let at = start; at < end; ) {
+    at = records.feed(window.bytes, at, end, base + at, pace)
+    if (pace?.due) await pace.pause()
   }
 }
 
