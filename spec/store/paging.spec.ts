@@ -21,6 +21,7 @@ interface Kept {
 }
 
 const segmentBytes = 1024 * 1024
+const reserveBytes = 3 * 1024 * 1024
 
 /** Messages under paging, and a plain map of what they are. */
 class Bench implements ContentWaiter {
@@ -42,7 +43,8 @@ class Bench implements ContentWaiter {
 
   static async open(shareChunks: number, seed = 1): Promise<Bench> {
     const bench = new Bench(seed)
-    await bench.paging.openScratch(bench.disk.session(), 'scratch', segmentBytes)
+    const size = { segmentBytes, reserveBytes }
+    await bench.paging.openScratch(bench.disk.session(), 'scratch', size)
     bench.paging.limit = shareChunks * chunkBytes
     bench.paging.look()
     return bench
@@ -306,6 +308,9 @@ t.test('a full disk keeps transient contents in memory, until it has room', asyn
   await bench.run(50)
   t.equal(bench.outOfMemory().length, 0)
   t.equal(bench.world.lines.filter(line => line.level === 'warn').length, 1, 'said once')
+  bench.disk.free = reserveBytes + 1024 * 1024
+  await bench.run(200)
+  t.ok(bench.disk.free >= reserveBytes, 'and leaves the log its reserve')
   bench.disk.free = Number.POSITIVE_INFINITY
   await bench.run(200)
   t.ok(bench.messages.chunkBytes <= 5 * chunkBytes)

@@ -145,7 +145,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     if (users.all.size === 0 && vhosts.size === 0) this.definitions.together(() => this.#begin())
     for (const vhost of vhosts.values()) vhost.policies.ruleAll()
     await this.#openJournal(this.storage, progress)
-    await this.paging.openScratch(files, join(folder, 'scratch'))
+    const { reserveBytes = 0 } = this.storage
+    await this.paging.openScratch(files, join(folder, 'scratch'), { reserveBytes })
   }
 
   /** Stops all timers; resolves when all that is to survive is on the disk. */

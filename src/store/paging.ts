@@ -11,7 +11,7 @@ import type { Logger } from '../platform/log.js'
 import { Stage, type Turn, type TurnParty } from '../platform/turn.js'
 import type { Chunk } from './chunks.js'
 import { Eviction, type MessageTable, scratchBase } from './message-table.js'
-import { Scratch } from './scratch.js'
+import { Scratch, type ScratchSize } from './scratch.js'
 
 /** What contents keep, however little memory there is. */
 const defaultLeastBytes = 16 * 1024 * 1024
@@ -95,9 +95,9 @@ export class Paging implements TurnParty {
     messages.chunks.exceeded = () => this.#schedule()
   }
 
-  /** From now on transient contents may leave memory too, for a folder that is emptied. */
-  async openScratch(files: Files, folder: string, segmentBytes?: number): Promise<void> {
-    this.#scratch = await Scratch.open(files, folder, this, segmentBytes)
+  /** From now on transient contents may leave memory too, for a folder that is emptied, as long as its disk has more room than the reserve. */
+  async openScratch(files: Files, folder: string, size: ScratchSize = {}): Promise<void> {
+    this.#scratch = await Scratch.open(files, folder, this, size)
     this.#messages.scratch = this.#scratch
   }
 

@@ -23,6 +23,12 @@ export interface ScratchReader {
   unreadable(tag: number, error: Error): void
 }
 
+export interface ScratchSize {
+  readonly segmentBytes?: number
+  /** Room on the disk that is left to others: the log must go on when it is nearly full. */
+  readonly reserveBytes?: number
+}
+
 interface Segment {
   readonly number: number
   readonly path: string
@@ -37,6 +43,7 @@ export class Scratch {
   readonly #folder: string
   readonly #reader: ScratchReader
   readonly #segmentBytes: number
+  readonly #reserveBytes: number
   readonly #segments = new Map<number, Segment>()
   #current: Segment | null = null
   #count = 0
@@ -49,8 +56,9 @@ export class Scratch {
   /** Bytes on the disk. */
   bytes = 0
 
-  private constructor(files: Files, folder: string, reader: ScratchReader, segmentBytes: number) {
-    this.#segmentBytes = segmentBytes
+  private constructor(files: Files, folder: string, reader: ScratchReader, size: ScratchSize) {
+    this.#segmentBytes = size.segmentBytes ?? defaultSegmentBytes
+    this.#reserveBytes = size.reserveBytes ?? 0
     this.#files = files
     this.#folder = folder
     this.#reader = reader
@@ -61,11 +69,11 @@ export class Scratch {
     files: Files,
     folder: string,
     reader: ScratchReader,
-    segmentBytes = defaultSegmentBytes,
+    size: ScratchSize,
   ): Promise<Scratch> {
     await files.makeFolder(folder)
     for (const name of await files.list(folder)) await files.remove(join(folder, name))
-    return new Scratch(files, folder, reader, segmentBytes)
+    return new Scratch(files, folder, reader, size)
   }
 
   /**
@@ -78,6 +86,7 @@ export class Scratch {
     place: (segment: number, base: number) => number,
   ): Promise<void> {
     return this.#inTurn(async () => {
+      await this.#checkRoom(bytes)
       const segment = await this.#segmentWithRoom()
       const base = segment.end
       segment.users++
@@ -128,6 +137,12 @@ export class Scratch {
     const done = this.#lane.then(task)
     this.#lane = done.catch(() => {})
     return done
+  }
+
+  async #checkRoom(bytes: number): Promise<void> {
+    // A disk that does not tell may have room: the write will show it.
+    const free = await this.#files.freeBytes(this.#folder).catch(() => Number.POSITIVE_INFINITY)
+    if (free - bytes < this.#reserveBytes) throw new Error('the disk is almost full')
   }
 
   async #segmentWithRoom(): Promise<Segment> {
