@@ -354,6 +354,44 @@ probe('2.14 expirations that are accepted', async c => {
   c.t.strictSame(await client.fence(1), [])
 })
 
+probe('2.14 of several mistakes the first in order counts', async c => {
+  const internal = c.name('x')
+  const [noInteger, badKeys] = [
+    { expiration: 'abc' },
+    { headers: [['CC', 'S', 'no array']] satisfies Table },
+  ]
+  const replyTo = 'amq.rabbitmq.reply-to'
+  for (const [exchange, properties, expected] of [
+    ['nox', noInteger, "404 60,40 NOT_FOUND - no exchange 'nox' in vhost '/'"],
+    [
+      internal,
+      noInteger,
+      `403 60,40 ACCESS_REFUSED - cannot publish to internal exchange '${internal}' in vhost '/'`,
+    ],
+    [
+      '',
+      { ...noInteger, replyTo },
+      '406 60,40 PRECONDITION_FAILED - fast reply consumer does not exist',
+    ],
+    [
+      '',
+      { ...noInteger, ...badKeys },
+      "406 60,40 PRECONDITION_FAILED - invalid expiration 'abc': no_integer",
+    ],
+    [
+      '',
+      { ...badKeys, replyTo },
+      '406 60,40 PRECONDITION_FAILED - fast reply consumer does not exist',
+    ],
+  ] as [string, Properties, string][]) {
+    const client = await c.channel()
+    if (exchange === internal)
+      await client.call(1, 'exchange.declare', { exchange, type: 'direct', internal: true })
+    client.publish(1, { exchange, key: 'k', properties })
+    await c.outcome(client, `channel ${expected}`)
+  }
+})
+
 probe('2.14 a foreign user-id is 406, the own one is passed on', async c => {
   const client = await c.channel()
   const queue = await c.queue(client)

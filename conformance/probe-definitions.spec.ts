@@ -211,6 +211,7 @@ probe('2.1 nothing may be done to the default exchange', async c => {
     { type: 'direct', durable: true },
     onDefault('40,10'),
   )
+  await refuses(c, client, 'exchange.declare', { passive: true }, onDefault('40,10'))
   await refuses(c, client, 'exchange.delete', {}, onDefault('40,20'))
   await refuses(c, client, 'queue.bind', { queue, routingKey: 'k' }, onDefault('50,20'))
   await refuses(c, client, 'queue.unbind', { queue, routingKey: 'k' }, onDefault('50,50'))
@@ -396,6 +397,14 @@ probe('2.5 exchange.bind, exchange.unbind and their answers', async c => {
     `channel 404 ${ids} NOT_FOUND - no exchange '${missing}' in vhost '/'`
   await refuses(c, client, 'exchange.bind', { destination: missing, source }, noExchange('40,30'))
   await refuses(c, client, 'exchange.bind', { destination, source: missing }, noExchange('40,30'))
+  const other = c.name('x')
+  await refuses(
+    c,
+    client,
+    'exchange.bind',
+    { destination: other, source: missing },
+    noExchange('40,30'),
+  )
   await client.call(1, 'exchange.unbind', { destination: missing, source })
   await client.call(1, 'exchange.unbind', { destination, source: missing })
 })
@@ -694,6 +703,13 @@ probe('2.7 binding something that is not there is 404', async c => {
     'queue.bind',
     { queue: missing, exchange: 'amq.topic' },
     notFound('50,20', missing),
+  )
+  await refuses(
+    c,
+    client,
+    'queue.bind',
+    { queue: missing, exchange: missing },
+    `channel 404 50,20 NOT_FOUND - no exchange '${missing}' in vhost '/'`,
   )
 })
 

@@ -1,10 +1,13 @@
 /** exchange.*: declare, delete, bind and unbind. */
+import { refuseDefault, stripped } from '../broker/names.js'
 import type { Handlers } from './handlers.js'
 
 export const exchangeHandlers: Handlers = {
   'exchange.declare': (channel, args) => {
+    const name = stripped(args.exchange)
+    if (args.passive) refuseDefault(name)
     const { definedAt } = args.passive
-      ? channel.vhost.exchange(args.exchange)
+      ? channel.vhost.exchange(name)
       : channel.vhost.declareExchange(
           {
             name: args.exchange,

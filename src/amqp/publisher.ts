@@ -244,13 +244,14 @@ export class Publisher {
     const arrival = this.#arrival
     const { bytes, propertiesStart: start, propertiesEnd: end } = arrival.message
     checkProperties(bytes, start, end)
+    // From here on `bytes` is the message as it was published: of several mistakes the first in RabbitMQ's order counts.
+    const own = this.#replaceReplyTo(arrival.message) || ownsBytes
     const expiration = expirationAt(bytes, start)
     const expirationMs = expiration < 0 ? -1 : expirationMsOf(textAt(bytes, expiration))
     const given = priorityOf(bytes, start)
     const priority = given < 0 ? 0 : given | Mark.prioritised
     const persistent = deliveryModeOf(bytes, start) === persistentMode ? Mark.persistent : 0
     const headers = headersAt(bytes, start)
-    let own = ownsBytes
     let further: readonly string[] | null = null
     if (
       headers >= 0 &&
@@ -260,7 +261,6 @@ export class Publisher {
       if (keys.length > 0) further = keys
       for (const key of keys) this.#channel.rights.checkTopic('write', exchange, key)
     }
-    if (this.#replaceReplyTo(arrival.message)) own = true
     const userId = userIdAt(bytes, start)
     if (userId >= 0) {
       const claimed = textAt(bytes, userId)

@@ -39,8 +39,9 @@ export class Bindings {
   ): number {
     const { definitions, name: vhost } = this.#vhost
     const from = this.#checked(source, destination, key, asker)
-    const to = this.#destination(destination, connection)
+    // Where both are missing, RabbitMQ names the source.
     const exchange = this.#vhost.exchange(from)
+    const to = this.#destination(destination, connection)
     const identity = bindingIdentity(key, table)
     const existing = exchange.bindings.get(to)?.get(identity)
     if (existing !== undefined) return existing.definedAt
