@@ -26,6 +26,7 @@ t.test('nothing confirmed is lost and nothing settled comes back, through 300 cr
   t.ok(figures.segments > 1000, 'segments')
   t.ok(figures.removed > 50 && figures.copied > 50, 'segments cleaned, messages copied')
   t.ok(figures.letters > 300 && figures.expired > 300, 'dead letters, expired messages')
+  t.ok(figures.held > 20, 'letters that had not arrived')
   t.ok(figures.commits > 300 && figures.failedCommits > 20, 'transactions')
   t.ok(figures.fanouts > 1000, 'messages in several queues')
   t.ok(figures.withdrawn > 200 && failed > 100, 'failures of the disk, messages withdrawn')

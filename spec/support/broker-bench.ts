@@ -21,11 +21,15 @@ import {
 import { liveThrough, type Subject } from './lives.js'
 import { octetsOf } from './messages.js'
 import { Dice, type SimulatedDisk } from './simulated-disk.js'
+import { owner } from './vhosts.js'
 
 const graves = 'graves'
 const toGraves = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': graves }
 
-/** Queues with their arguments; `dying` ones send what they lose to the graves. */
+/** Where dead letters go that must arrive; it is not always bound to the graves. */
+const hearse = 'hearse'
+
+/** Queues with their arguments; `dying` ones send what they lose to the graves, and so does `careful`. */
 const topology = new Map<string, PlainTable>([
   ['a', {}],
   ['b', {}],
@@ -33,15 +37,29 @@ const topology = new Map<string, PlainTable>([
   ['dying', toGraves],
   ['short', { ...toGraves, 'x-max-length': 8 }],
   ['strict', { 'x-max-length': 20, 'x-overflow': 'reject-publish' }],
+  ['quorum', { 'x-queue-type': 'quorum', 'x-delivery-limit': -1 }],
+  [
+    'careful',
+    {
+      'x-queue-type': 'quorum',
+      'x-delivery-limit': -1,
+      'x-dead-letter-exchange': hearse,
+      'x-dead-letter-strategy': 'at-least-once',
+      'x-overflow': 'reject-publish',
+    },
+  ],
   [graves, {}],
 ])
-const fanout = ['a', 'b', 'dying']
+const fanout = ['a', 'b', 'dying', 'quorum']
 const passing = 'passing'
 
 function declare(life: BrokerLife): void {
   for (const [name, args] of topology) life.declareQueue(name, args)
   life.declareQueue(passing, {}, false)
   for (const name of [...fanout, passing]) life.bind('amq.fanout', name)
+  const flags = { durable: true, internal: false, autoDelete: false, arguments: [] }
+  life.vhost.declareExchange({ name: hearse, type: 'fanout', ...flags })
+  life.bind(hearse, graves)
 }
 
 /** A message in a queue, or the letter that came of it in the graves. */
@@ -98,6 +116,7 @@ export function noFigures() {
     refused: 0,
     withdrawn: 0,
     letters: 0,
+    held: 0,
     expired: 0,
     commits: 0,
     failedCommits: 0,
@@ -252,6 +271,7 @@ export class BrokerBench implements Subject {
     for (const name of topology.keys()) {
       // The graves are the last: what was found to have expired goes there.
       while (name === graves && life.journal.leaving > 0) await life.turns(3)
+      if (name === graves) await this.#lettersArrived()
       const deliveries = await life.getAll(name)
       this.#checkOrder(name, deliveries)
       for (const delivery of deliveries) {
@@ -282,6 +302,18 @@ export class BrokerBench implements Subject {
     await life.turns(2)
   }
 
+  /** Letters that must arrive are tried again some time after they can. */
+  async #lettersArrived(): Promise<void> {
+    const { life } = this
+    const careful = life.queue('careful')
+    this.figures.held += careful.asideCount
+    for (let seconds = 0; careful.asideCount > 0; seconds++) {
+      ok(seconds < 200, 'a letter does not arrive')
+      life.clock.advance(1000)
+      await life.turns(3)
+    }
+  }
+
   /** All messages up to this number were durable in the life before. */
   #durableUpTo = 0
 
@@ -289,7 +321,7 @@ export class BrokerBench implements Subject {
 
   async #act(): Promise<void> {
     const { dice } = this
-    const kind = dice.below(24)
+    const kind = dice.below(25)
     if (kind < 9) this.#publish()
     else if (kind < 17) this.#settleSome()
     else if (kind < 19) this.#consume()
@@ -298,7 +330,14 @@ export class BrokerBench implements Subject {
     else if (kind < 22 && this.#takers.length > 0)
       this.#endTaker(this.#takers.splice(dice.below(this.#takers.length), 1)[0] as Taker)
     else if (kind < 23) this.#publishAway()
-    else this.#getAtOnce()
+    else if (kind < 24) this.#getAtOnce()
+    else this.#bindGraves(dice.chance(0.4))
+  }
+
+  #bindGraves(bound: boolean): void {
+    const { bindings } = this.life.vhost
+    if (bound) this.life.bind(hearse, graves)
+    else bindings.unbind(hearse, { kind: 'queue', name: graves }, '', [], owner)
   }
 
   #pick<T>(from: readonly T[]): T {
@@ -575,8 +614,11 @@ export class BrokerBench implements Subject {
 
   /** Higher priorities first, and then as they came. */
   #checkOrder(name: string, deliveries: readonly Delivery[]): void {
-    const rank = ({ properties }: Delivery) =>
-      name === 'ranked' ? Math.min(4, properties.priority ?? 0) : 0
+    const isQuorum = topology.get(name)?.['x-queue-type'] === 'quorum'
+    const rank = ({ properties: { priority = 0 }, returns }: Delivery) => {
+      if (isQuorum) return returns > 0 ? 32 : Math.min(31, priority)
+      return name === 'ranked' ? Math.min(4, priority) : 0
+    }
     for (const [i, next] of deliveries.entries()) {
       const before = deliveries[i - 1]
       if (before === undefined || rank(next) < rank(before)) continue
@@ -673,7 +715,7 @@ export class BrokerBench implements Subject {
 
 /** What leaves its queue without being settled goes to the graves. */
 function diesLoudly({ home }: Entry): boolean {
-  return home === 'dying' || home === 'short'
+  return home === 'dying' || home === 'short' || home === 'careful'
 }
 
 function about({ serial, home, number }: Entry): string {
