@@ -241,3 +241,77 @@ t.test('an export has what is durable, and nothing else', async t => {
   const file = await api.ask('GET', '/definitions?download=all.json')
   t.equal(file.headers.get('content-disposition'), 'attachment; filename="all.json"')
 })
+
+t.test('connections, channels and consumers are shown as they are', async t => {
+  const { broker, api } = await started(t)
+  const clientProperties = { connection_name: 'billing', product: 'a test' }
+  const client = await amqp.connect(`${broker.url}?heartbeat=30`, { clientProperties })
+  t.teardown(() => client.close().catch(() => {}))
+  const channel = await client.createConfirmChannel()
+  await channel.assertQueue('q')
+  await channel.prefetch(7)
+  await channel.consume('q', () => {}, { consumerTag: 'c', arguments: { 'x-priority': 3 } })
+  channel.sendToQueue('q', Buffer.from('x'))
+  await channel.waitForConfirms()
+  const [connection] = await api.get('/connections')
+  t.match(connection, {
+    name: /^127\.0\.0\.1:\d+ -> 127\.0\.0\.1:\d+$/,
+    user: 'guest',
+    vhost: '/',
+    state: 'running',
+    protocol: 'AMQP 0-9-1',
+    auth_mechanism: 'PLAIN',
+    user_provided_name: 'billing',
+    client_properties: { product: 'a test', connection_name: 'billing' },
+    channels: 1,
+    timeout: 30,
+    ssl: false,
+    port: broker.port,
+  })
+  t.ok(Math.abs(connection.connected_at - Date.now()) < 600_000)
+  t.ok(connection.recv_oct > 100 && connection.send_oct > 100)
+  const path = `/connections/${encodeURIComponent(connection.name)}`
+  t.equal((await api.get(path)).name, connection.name)
+  t.match(await api.get('/channels'), [
+    {
+      name: `${connection.name} (1)`,
+      number: 1,
+      prefetch_count: 7,
+      consumer_count: 1,
+      messages_unacknowledged: 1,
+      messages_unconfirmed: 0,
+      confirm: true,
+      transactional: false,
+    },
+  ])
+  t.match(await api.get(`/channels/${encodeURIComponent(`${connection.name} (1)`)}`), {
+    consumer_details: [{ consumer_tag: 'c' }],
+  })
+  t.match(await api.get('/consumers/%2F'), [
+    {
+      consumer_tag: 'c',
+      queue: { name: 'q', vhost: '/' },
+      channel_details: { connection_name: connection.name, number: 1, user: 'guest' },
+      ack_required: true,
+      active: true,
+      prefetch_count: 7,
+      arguments: { 'x-priority': 3 },
+    },
+  ])
+  t.equal((await api.get('/connections/username/guest')).length, 1)
+  await api.ask('PUT', '/users/management', { password: 'management', tags: 'management' })
+  await api.ask('PUT', '/users/monitoring', { password: 'monitoring', tags: 'monitoring' })
+  const others = (method: string, user: string, url: string) =>
+    api.ask(method, url, undefined, as(user))
+  t.strictSame((await others('GET', 'management', '/connections')).body, [])
+  t.equal((await others('GET', 'management', path)).status, 404)
+  t.equal((await others('GET', 'monitoring', path)).status, 200)
+  t.equal((await others('DELETE', 'monitoring', path)).status, 401)
+  const closed = new Promise<{ code?: number; message?: string }>(resolve =>
+    client.on('close', resolve),
+  )
+  const headers = { ...as('guest'), 'x-reason': 'enough' }
+  t.equal((await api.ask('DELETE', path, undefined, headers)).status, 204)
+  t.match(await closed, { code: 320, message: /enough/ })
+  t.strictSame(await api.get('/connections'), [])
+})

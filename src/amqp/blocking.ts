@@ -33,6 +33,12 @@ export class Blocking implements AlarmListener, LogWaiter {
     alarms.listeners.add(this)
   }
 
+  /** As the management API calls it: an alarm is set, and blocks it if it has published since. */
+  get state(): 'running' | 'blocking' | 'blocked' {
+    if (!this.#alarms.active) return 'running'
+    return this.#blocked ? 'blocked' : 'blocking'
+  }
+
   /** A publish came while an alarm is set, or the log is behind. */
   block(): void {
     if (this.#journal.congested && !this.#intake.pausedFor(Pause.log)) {

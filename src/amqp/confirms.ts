@@ -50,6 +50,11 @@ export class Confirms implements TurnParty, LogWaiter {
     this.#journal.wait(this)
   }
 
+  /** Publishes that are not answered yet. */
+  get waiting(): number {
+    return this.#last - this.#told
+  }
+
   /** The channel is closed: nothing more is told. */
   close(): void {
     this.#closed = true

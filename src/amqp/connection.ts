@@ -6,6 +6,7 @@
 import type { Alarms } from '../broker/alarms.js'
 import type { Broker } from '../broker/broker.js'
 import type { Owner, Queue } from '../broker/queues/queue.js'
+import type { SessionDescription } from '../broker/session-description.js'
 import type { Session } from '../broker/sessions.js'
 import type { Peer } from '../platform/peer.js'
 import type { Socket, SocketOwner } from '../platform/sockets.js'
@@ -26,6 +27,7 @@ import { Heartbeat, heartbeatFrame, type Watched } from './heartbeat.js'
 import { Intake, Pause } from './intake.js'
 import { OpenChannels } from './open-channels.js'
 import { ProtocolHeader, protocolHeader } from './protocol-header.js'
+import { describeConnection } from './session-description.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Frames taken before frame_max is agreed: room for a large token in start-ok. */
@@ -127,6 +129,10 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
 
   get channelCount(): number {
     return this.#channels.size
+  }
+
+  describe(): SessionDescription {
+    return describeConnection(this, this.#channels.all, this.#blocking.state)
   }
 
   get alarms(): Alarms {
@@ -397,6 +403,7 @@ export class Connection implements SocketOwner, Congestion, HandshakeHost, Watch
     if (heartbeatSeconds > 0) this.#heartbeat = new Heartbeat(this, clock, turn, heartbeatSeconds)
     this.log.opened()
     this.send(0, 'connection.open-ok', {})
+    this.#handshake.openedAtMs = clock.wallMs()
     this.#broker.access.sessions.add(this)
     this.#host.opened(this)
   }

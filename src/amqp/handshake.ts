@@ -9,7 +9,14 @@ import { type Broker, vhostNamed } from '../broker/broker.js'
 import type { Vhost } from '../broker/vhost.js'
 import type { TlsSession } from '../platform/tls-session.js'
 import { encodeMethodFrame } from '../wire/codec.js'
-import { type FieldTable, fieldTable, lookup } from '../wire/field-table.js'
+import {
+  decodeTable,
+  type FieldTable,
+  fieldTable,
+  lookup,
+  tableSize,
+  writeTable,
+} from '../wire/field-table.js'
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
 import { offered, respond } from './sasl.js'
@@ -55,6 +62,8 @@ export interface HandshakeHost {
   send<M extends MethodName>(channel: number, name: M, args: Arguments<M>): void
 }
 
+const noTable = Buffer.alloc(4)
+
 export class Handshake {
   state: HandshakeState = 'starting'
   user = ''
@@ -67,8 +76,10 @@ export class Handshake {
   rights: Asker | null = null
   /** The name that the client gave the connection, or an empty one. */
   connectionName = ''
-  /** What the client told of itself; kept only as long as somebody may hear of it. */
-  clientProperties: FieldTable = []
+  /** What the client told of itself, as on the wire: seldom asked for, and small so. */
+  #clientProperties: Buffer = noTable
+  /** Wall time; 0 until it is open. */
+  openedAtMs = 0
   /** What the client can do, of all that we ask it for. */
   readonly #capabilities = new Set<Capability>()
   /** What was agreed. */
@@ -81,6 +92,11 @@ export class Handshake {
   readonly #broker: Broker
   readonly #settings: ProtocolSettings
   readonly #host: HandshakeHost
+
+  /** What the client told of itself. */
+  get clientProperties(): FieldTable {
+    return decodeTable(this.#clientProperties, 4, this.#clientProperties.length)
+  }
 
   constructor(broker: Broker, settings: ProtocolSettings, host: HandshakeHost) {
     this.#broker = broker
@@ -112,7 +128,7 @@ export class Handshake {
     if (announced?.type === 'F')
       for (const capability of capabilities)
         if (lookup(announced.value, capability)?.value === true) this.#capabilities.add(capability)
-    if (this.#broker.events.heard) this.clientProperties = args.clientProperties
+    this.#clientProperties = encodedTable(args.clientProperties)
     // Kept as long as the connection, which its table, of any size, is not.
     const name = lookup(args.clientProperties, 'connection_name')
     if (name?.type === 'S') this.connectionName = name.value.toString('utf8', 0, nameBytesMax)
@@ -235,4 +251,11 @@ function serverProperties(settings: ProtocolSettings): FieldTable {
     product: settings.product,
     version: settings.productVersion,
   })
+}
+
+/** A table with its length, in memory of its own: pooled memory would be held as long as the connection. */
+function encodedTable(table: FieldTable): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(tableSize(table))
+  writeTable(bytes, 0, table)
+  return bytes
 }

@@ -32,6 +32,10 @@ export class OpenChannels {
     return this.#channels.size
   }
 
+  get all(): Iterable<Channel> {
+    return this.#channels.values()
+  }
+
   /** The channel of a frame; null if the frame has opened it. Throws AmqpError. */
   of(frame: FrameParser): Channel | null {
     checkType(frame)

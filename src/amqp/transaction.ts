@@ -33,6 +33,11 @@ export class Transaction {
     this.#channel = channel
   }
 
+  /** Publishes that wait for the commit. */
+  get waiting(): number {
+    return this.#publishes.length
+  }
+
   /** Holds the message that the vhost's arrival shows, and that goes to `queues`. */
   publish(
     route: Route,

@@ -1,11 +1,14 @@
 /** The open connections of all clients: how many a vhost or a user has, and who must go with them. */
 import type { AmqpError } from '../wire/replies.js'
+import type { SessionDescription } from './session-description.js'
 
 /** An open connection, as the broker sees it. */
 export interface Session {
   readonly user: string
   readonly vhostName: string
   readonly channelCount: number
+  readonly name: string
+  describe(): SessionDescription
   /** Ends it from our side, for example CONNECTION_FORCED. */
   close(error: AmqpError): void
 }

@@ -12,6 +12,8 @@ export interface Params {
   readonly user?: string
   readonly exchange?: string
   readonly queue?: string
+  readonly connection?: string
+  readonly channel?: string
   readonly source?: string
   readonly destination?: string
   /** A binding's name between its two ends. */

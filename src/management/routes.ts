@@ -1,6 +1,7 @@
 /** All routes of the management API. */
 import type { Broker } from '../broker/broker.js'
 import { bindingRoutes } from './bindings.js'
+import { connectionRoutes } from './connections.js'
 import { definitionRoutes } from './definitions.js'
 import { exchangeRoutes } from './exchanges.js'
 import { healthRoutes } from './health.js'
@@ -24,6 +25,7 @@ export function routesOf(broker: Broker, facts: NodeFacts): readonly Route[] {
     ...exchangeRoutes(broker),
     ...queueRoutes(broker, facts.name),
     ...bindingRoutes(broker),
+    ...connectionRoutes(broker, facts.name),
     ...messageRoutes(broker),
     ...definitionRoutes(broker, facts),
   ]
