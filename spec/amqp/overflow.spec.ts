@@ -1,148 +1,156 @@
-/** Publisher confirms of queues that overflow: each message is told once, refused exactly where a queue of its own is full. */
-import { deepStrictEqual } from 'node:assert'
+/** Publishers with confirms and queues that overflow: each publish is told once, and truly. */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
-import {
-  declareQueue,
-  method,
-  publish,
-  type Received,
-  SimulatedBroker,
-} from '../support/test-client.js'
-
-const overflows = ['reject-publish', 'reject-publish-dlx', 'drop-head'] as const
-
-interface Limited {
-  readonly overflow: (typeof overflows)[number]
-  readonly length: number
-}
+import type { PlainTable } from '../../src/wire/field-table.js'
+import { declareQueue, method, publish, SimulatedBroker } from '../support/test-client.js'
 
 type Step =
-  | { readonly do: 'publish'; readonly to: number; readonly mandatory: boolean }
-  | { readonly do: 'get'; readonly from: number }
-  | { readonly do: 'end the turn' }
+  | { do: 'publish'; spread: boolean; size: number }
+  | { do: 'get'; settle: 'ack' | 'requeue' | 'hold' }
+  | { do: 'purge' | 'end-turn' }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
-    weight: 4,
+    weight: 8,
     arbitrary: fc.record({
       do: fc.constant('publish' as const),
-      to: fc.nat(7),
-      mandatory: fc.boolean(),
+      spread: fc.boolean(),
+      size: fc.constantFrom(4, 20, 50),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('get' as const), from: fc.nat(2) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('end the turn' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('get' as const),
+      settle: fc.constantFrom('ack' as const, 'requeue' as const, 'hold' as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('purge' as const) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('end-turn' as const) }) },
 )
 
-const world = fc.record({
-  queues: fc.array(fc.record({ overflow: fc.constantFrom(...overflows), length: fc.nat(3) }), {
-    minLength: 3,
-    maxLength: 3,
-  }),
-  steps: fc.array(step, { maxLength: 60, size: 'max' }),
-})
-
-/** What a publisher hears, one entry for each number it is told of; a return has none. */
-function told(frames: readonly Received[]): string[] {
-  const lines: string[] = []
-  let upTo = 0
-  for (const { name, args } of frames) {
-    if (name === 'basic.return') lines.push('returned')
-    if (name !== 'basic.ack' && name !== 'basic.nack') continue
-    const last = Number(args.deliveryTag)
-    if (!args.multiple) lines.push(`${name} ${last}`)
-    else for (let number = upTo + 1; number <= last; number++) lines.push(`${name} ${number}`)
-    upTo = Math.max(upTo, last)
-  }
-  return lines
+/** A body that says which publish it was. */
+const bodyOf = (serial: number, size: number) => {
+  const body = Buffer.alloc(size)
+  body.writeUInt32BE(serial)
+  return body
 }
 
-/** How many are ready, and whether a publish was refused. */
-class Model {
-  readonly ready: number[] = []
-  readonly #queues: readonly Limited[]
+const get = method(2, 'basic.get', { queue: 'q', noAck: false })
 
-  constructor(queues: readonly Limited[]) {
-    this.#queues = queues
-    for (const _ of queues) this.ready.push(0)
-  }
+class Pair {
+  readonly #host = new SimulatedBroker()
+  readonly #client = this.#host.open()
+  readonly #dropsHead: boolean
+  /** Serials in the queue with their sizes, and those that a get holds. */
+  #ready: { serial: number; size: number }[] = []
+  readonly #told = new Map<number, 'ack' | 'nack'>()
+  readonly #expected = new Map<number, 'ack' | 'nack'>()
+  #serial = 0
+  #lastTold = 0
+  #deliveryTag = 0
 
-  publish(to: number): boolean {
-    let refused = false
-    this.#queues.forEach(({ overflow, length }, i) => {
-      if ((to & (1 << i)) === 0) return
-      const ready = this.ready[i] as number
-      if (ready < length) this.ready[i] = ready + 1
-      else if (overflow !== 'drop-head') refused = true
-    })
-    return refused
-  }
-
-  get(from: number): void {
-    this.ready[from] = Math.max(0, (this.ready[from] as number) - 1)
-  }
-}
-
-t.test('each publish is told once, and refused where one of its queues is full', async () => {
-  fc.assert(
-    fc.property(world, ({ queues, steps }) => {
-      const host = new SimulatedBroker()
-      const client = host.open()
-      client.give(method(1, 'confirm.select', { nowait: false }))
-      queues.forEach(({ overflow, length }, i) => {
-        client.give(declareQueue(1, `q${i}`, { 'x-max-length': length, 'x-overflow': overflow }))
-        for (let to = 0; to < 8; to++)
-          if ((to & (1 << i)) !== 0)
-            client.send(1, 'queue.bind', {
-              queue: `q${i}`,
-              exchange: 'amq.direct',
-              routingKey: `${to}`,
-              nowait: false,
-              arguments: [],
-            })
-      })
-      host.settle()
-      client.take()
-
-      const model = new Model(queues)
-      const expected: string[] = []
-      let number = 0
-      for (const step of steps) {
-        if (step.do === 'end the turn') host.endTurn()
-        else if (step.do === 'get') {
-          client.send(1, 'basic.get', { queue: `q${step.from}`, noAck: true })
-          model.get(step.from)
-        } else {
-          const { to, mandatory } = step
-          client.give(publish(1, `${to}`, Buffer.from('m'), { exchange: 'amq.direct', mandatory }))
-          number++
-          if (to === 0 && mandatory) expected.push(`returned before ${number}`)
-          expected.push(`${model.publish(to) ? 'basic.nack' : 'basic.ack'} ${number}`)
-        }
-      }
-      host.settle()
-      const frames = client.take()
-      const heard = told(frames)
-      const confirms = (lines: readonly string[]) =>
-        lines.filter(line => !line.startsWith('returned')).sort()
-      deepStrictEqual(confirms(heard), confirms(expected))
-      // Returns come in order, so each must have come by the time of its confirm.
-      let returned = 0
-      let due = 0
-      const returns = new Set(
-        expected.flatMap(line => (line.startsWith('returned') ? line.split(' ').at(-1) : [])),
+  constructor(args: PlainTable) {
+    this.#dropsHead = args['x-overflow'] === undefined
+    this.#client.give(
+      method(2, 'channel.open', {}),
+      declareQueue(1, 'q', args),
+      declareQueue(1, 'open'),
+      method(1, 'confirm.select', { nowait: true }),
+    )
+    for (const queue of ['q', 'open'])
+      this.#client.give(
+        method(1, 'queue.bind', {
+          queue,
+          exchange: 'amq.fanout',
+          routingKey: '',
+          nowait: true,
+          arguments: [],
+        }),
       )
-      for (const line of heard) {
-        if (line === 'returned') returned++
-        else if (returns.has(line.split(' ').at(-1))) due++
-        deepStrictEqual(returned >= due, true, 'a return before its confirm')
+    this.#host.settle()
+    this.#client.take()
+  }
+
+  run(step: Step, maxLength: number, maxBytes: number): void {
+    const client = this.#client
+    if (step.do === 'publish') {
+      const serial = ++this.#serial
+      const { size, spread } = step
+      client.give(publish(1, 'q', bodyOf(serial, size), spread ? { exchange: 'amq.fanout' } : {}))
+      this.#ready.push({ serial, size })
+      const bytes = () => this.#ready.reduce((sum, { size }) => sum + size, 0)
+      const isFull = () => this.#ready.length > maxLength || bytes() > maxBytes
+      const refused = isFull() && !this.#dropsHead
+      if (refused) this.#ready.pop()
+      while (this.#dropsHead && isFull()) this.#ready.shift()
+      this.#expected.set(serial, refused ? 'nack' : 'ack')
+    } else if (step.do === 'get') {
+      client.give(get)
+      const first = this.#ready[0]
+      if (first === undefined) return
+      const deliveryTag = ++this.#deliveryTag
+      if (step.settle === 'ack')
+        client.give(method(2, 'basic.ack', { deliveryTag, multiple: false }))
+      if (step.settle === 'requeue')
+        client.give(method(2, 'basic.reject', { deliveryTag, requeue: true }))
+      else this.#ready.shift()
+    } else if (step.do === 'purge') {
+      client.give(method(2, 'queue.purge', { queue: 'q', nowait: true }))
+      this.#ready = []
+    } else {
+      this.#host.settle()
+      this.#listen()
+    }
+  }
+
+  finish(): void {
+    this.#host.settle()
+    this.#listen()
+    deepStrictEqual([...this.#told], [...this.#expected], 'each is told once, in order, and truly')
+    for (let left = this.#ready.length; left >= 0; left--) this.#client.give(get)
+    this.#host.settle()
+    const bodies = this.#client.take().filter(({ name }) => name === 'body')
+    const serials = bodies.map(({ payload }) => payload.readUInt32BE())
+    deepStrictEqual(
+      serials,
+      this.#ready.map(({ serial }) => serial),
+      'what is in the queue',
+    )
+    strictEqual(this.#host.broker.vhost('/')?.queues.get('open')?.unackedCount, 0)
+  }
+
+  #listen(): void {
+    for (const { channel, name, args } of this.#client.take()) {
+      if (channel !== 1 || (name !== 'basic.ack' && name !== 'basic.nack')) continue
+      const last = Number(args.deliveryTag)
+      ok(args.multiple || last === this.#lastTold + 1, 'nobody is passed over')
+      while (this.#lastTold < last)
+        this.#told.set(++this.#lastTold, name === 'basic.ack' ? 'ack' : 'nack')
+    }
+  }
+}
+
+const maxLength = 3
+const maxBytes = 110
+
+for (const type of ['classic', 'quorum'])
+  for (const overflow of [undefined, 'reject-publish'])
+    t.test(`a full ${type} queue, overflow ${overflow ?? 'drop-head'}`, async () => {
+      const args = {
+        'x-queue-type': type,
+        'x-max-length': maxLength,
+        'x-max-length-bytes': maxBytes,
+        'x-delivery-limit': -1,
+        ...(overflow === undefined ? {} : { 'x-overflow': overflow }),
       }
-      deepStrictEqual(returned, returns.size)
-      host.broker.vhost('/')?.queues.forEach(queue => {
-        deepStrictEqual(queue.readyCount, model.ready[Number(queue.name.slice(1))], queue.name)
-      })
-    }),
-    { seed: 4, numRuns: 80 },
-  )
-})
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 80, size: 'max' }), steps => {
+          const pair = new Pair(args)
+          for (const step of steps) pair.run(step, maxLength, maxBytes)
+          pair.finish()
+        }),
+        { seed: 23, numRuns: 150 },
+      )
+    })
