@@ -71,3 +71,27 @@ for (const [how, args] of Object.entries(drops))
       t.equal(bench.vhost.messages.count, 0)
     }
   })
+
+t.test('a queue that is named here may have a prefix of its own', async t => {
+  const bench = new VhostBench()
+  const named = (prefix: PlainTable[string]) =>
+    bench.declareQueue('', { 'x-name-prefix': prefix, 'x-max-length': 5 })
+  t.match(named('orders').name, /^orders-[\w-]{22}$/)
+  t.match(named('o\r\n').name, /^o-[\w-]{22}$/)
+  t.match(named('p'.repeat(64)).name, /^p{64}-[\w-]{22}$/)
+  for (const none of ['', 5]) t.match(named(none).name, /^amq\.gen-[\w-]{22}$/)
+  t.strictSame(
+    named('orders').arguments.map(({ key }) => key),
+    ['x-max-length'],
+    'it is no argument of the queue',
+  )
+  t.throws(() => named('p'.repeat(65)), {
+    message: `PRECONDITION_FAILED - Queue name prefix '${'p'.repeat(65)}' exceeds the 64-byte limit`,
+  })
+  const own = bench.declareQueue('own', { 'x-name-prefix': 'orders' })
+  t.strictSame(
+    own.arguments.map(({ key }) => key),
+    ['x-name-prefix'],
+    'to others it is an argument like any',
+  )
+})

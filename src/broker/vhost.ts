@@ -28,7 +28,14 @@ import type { Exchange } from './exchanges/exchange.js'
 import { Firehose } from './firehose.js'
 import type { Journal } from './journal.js'
 import { MadeMessages } from './made-messages.js'
-import { exchangeIn, queueIn, refuseDefault, stripped } from './names.js'
+import {
+  exchangeIn,
+  namePrefixIn,
+  queueIn,
+  refuseDefault,
+  stripped,
+  withoutNamePrefix,
+} from './names.js'
 import { OwnMessages } from './own-messages.js'
 import { Policies } from './policies/policies.js'
 import { Ruling } from './policies/ruling.js'
@@ -308,7 +315,8 @@ export class Vhost implements QueueHost {
     const name = stripped(request.name)
     if (name.startsWith('amq.'))
       throw new AmqpError('ACCESS_REFUSED', `queue name '${name}' contains reserved prefix 'amq.*'`)
-    const chosen = name === '' ? this.generatedName('amq.gen-') : name
+    const table = request.arguments
+    const chosen = name === '' ? this.generatedName(`${namePrefixIn(table)}-`) : name
     asker.check('configure', 'queue', chosen)
     const existing = this.queues.get(name)
     if (existing !== undefined) {
@@ -338,7 +346,7 @@ export class Vhost implements QueueHost {
         durable,
         autoDelete: request.autoDelete,
         owner: request.exclusive ? request.owner : null,
-        arguments: request.arguments,
+        arguments: name === '' ? withoutNamePrefix(table) : table,
         number: durable ? this.definitions.takeQueueNumber() : 0,
       },
       this.policies.rulingOfQueue(chosen, queueTypeOf(request.arguments)),
