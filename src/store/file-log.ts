@@ -11,7 +11,8 @@
  *                               ▲               │ a write or sync failed: the file is never
  *                               └───────────────┘ touched again, all goes to a new segment
  *
- * That nothing durable is lost is shown by `spec/store/crashes.spec.ts`.
+ * That nothing durable is lost is shown by `spec/store/crashes.spec.ts`; what happens when files
+ * cannot be opened, read or written by `spec/store/trouble.spec.ts`.
  */
 import type { Clock } from '../platform/clock.js'
 import type { Files } from '../platform/files.js'
