@@ -2,15 +2,10 @@
 import type { Listener } from '../amqp/listener.js'
 import { Proxies } from '../platform/proxies.js'
 import { listen, type SocketListener } from '../platform/sockets.js'
-import {
-  listenForStreams,
-  type StreamListener,
-  type TlsOptions,
-} from '../platform/stream-listener.js'
+import type { StreamListener, TlsOptions } from '../platform/stream-listener.js'
 import type { World } from '../platform/world.js'
 import { bracketed, type Endpoint } from './setting-kinds.js'
 import type { Settings } from './settings-table.js'
-import { readTlsFiles } from './tls-files.js'
 
 /** What is spoken, by the names of RabbitMQ's management API. */
 export type Protocol = 'amqp' | 'amqp/ssl' | 'http/web-amqp' | 'https/web-amqp' | 'http'
@@ -58,7 +53,7 @@ export class Listeners {
   /** Begins to listen; rejects with a SettingsError or the system's error. */
   async open(listener: Listener): Promise<void> {
     const settings = this.#settings
-    const tls = this.#hasTls ? await readTlsFiles(settings) : null
+    const tls = this.#hasTls ? await this.#readTlsFiles() : null
     const webSocket = {
       allowOrigins: settings['web_amqp.allow_origins'],
       messageBytesMax: webSocketMessageMax(settings.max_message_size),
@@ -75,6 +70,8 @@ export class Listeners {
         const { host, port } = await this.#listen(endpoint, options =>
           listener.open<SocketListener>(async acceptor => {
             if (web === null && tls === null) return listen(options, this.#world, acceptor)
+            // Loaded only here: TLS and WebSockets take 11 MiB, as much as a sixth of an idle broker.
+            const { listenForStreams } = await import('../platform/stream-listener.js')
             const streams = { ...options, tls, webSocket: web }
             const listening = await listenForStreams(streams, this.#world, acceptor)
             if (tls !== null) this.#ofTls.push(listening)
@@ -88,8 +85,13 @@ export class Listeners {
   /** Reads certificates and keys anew, for handshakes to come. Rejects with a SettingsError, and all is as it was. */
   async renewCertificates(): Promise<void> {
     if (!this.#hasTls) return
-    const tls = await readTlsFiles(this.#settings)
+    const tls = await this.#readTlsFiles()
     for (const listening of this.#ofTls) listening.renew(tls)
+  }
+
+  async #readTlsFiles(): Promise<TlsOptions> {
+    const { readTlsFiles } = await import('./tls-files.js')
+    return readTlsFiles(this.#settings)
   }
 
   get #hasTls(): boolean {
