@@ -1,7 +1,7 @@
 /** A broker without sockets: its vhosts, its users, its memory and its alarms. */
 import { join } from 'node:path'
 import type { Files } from '../platform/files.js'
-import { shown } from '../platform/log.js'
+import { shown, silence } from '../platform/log.js'
 import { Stage, type TurnParty } from '../platform/turn.js'
 import type { World } from '../platform/world.js'
 import { cutText, damageText } from '../store/damage.js'
@@ -101,7 +101,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     const kept = { messages, paging, journal, pages, definitions, events, rules }
     this.#shared = { ...kept, turn, clock, random, deadlines }
     const users = new Users(settings.loopbackUsers, random)
-    this.access = new Access(users, definitions, events, name => {
+    this.access = new Access(users, definitions, events, log, name => {
       const vhost = new Vhost(name, this.#shared)
       if (name === settings.vhosts[0]) events.attach(vhost)
       return vhost
@@ -126,7 +126,8 @@ export class Broker implements TurnParty, DefinitionsHost {
     const definitions = new Definitions(nothing, this.world)
     const events = new Events(clock, '')
     const shared = { ...this.#shared, definitions, events }
-    return new Access(new Users([], random), definitions, events, name => new Vhost(name, shared))
+    const users = new Users([], random)
+    return new Access(users, definitions, events, silence, name => new Vhost(name, shared))
   }
 
   /** Bytes outside of the heap in which something stands: messages, queues, what comes in and goes out. */

@@ -20,7 +20,10 @@ function state(broker: Broker): string {
 
 async function opened(disk: SimulatedDisk) {
   const { broker, clock } = storedBroker(disk)
-  await broker.open(() => {})
+  await inTurns(
+    clock,
+    broker.open(() => {}),
+  )
   const stop = async () => {
     await inTurns(clock, broker.close())
     disk.kill()
@@ -233,7 +236,10 @@ t.test('what was answered survives any crash, also in the middle of a snapshot',
         snapshots++
         return commands()
       }
-      await broker.open(() => {})
+      await inTurns(
+        clock,
+        broker.open(() => {}),
+      )
       const found = state(broker)
       if (life > 0 && states.indexOf(found, answered) < 0) {
         t.fail(`seed ${seed}, life ${life}: what was answered is lost, or came again`)

@@ -9,6 +9,7 @@
  * passwords count at login. Who is removed is disconnected, and so are those in a removed vhost
  * (320, as seen of RabbitMQ 3.10).
  */
+import type { Logger } from '../../platform/log.js'
 import { fieldTable } from '../../wire/field-table.js'
 import { AmqpError } from '../../wire/replies.js'
 import type { Command } from '../command.js'
@@ -50,11 +51,12 @@ export class Access {
     users: Users,
     definitions: Definitions,
     events: Events,
+    log: Logger,
     newVhost: (name: string) => Vhost,
   ) {
     this.users = users
     this.#definitions = definitions
-    this.#events = new AccessEvents(events)
+    this.#events = new AccessEvents(events, log)
     this.#newVhost = newVhost
   }
 

@@ -23,7 +23,8 @@ export interface UserPart {
   readonly name: string
   readonly credentials: Credentials
   readonly tags: readonly string[]
-  readonly limits: Limits
+  /** Null: they stay as they are. */
+  readonly limits: Limits | null
 }
 
 export interface VhostPart {
@@ -182,7 +183,7 @@ function userOf(item: JsonItem, oldHashes: boolean): Part<UserPart> {
     name: item.text('name'),
     credentials: credentialsOf(item, oldHashes),
     tags: item.words('tags'),
-    limits: item.numbers('limits'),
+    limits: item.has('limits') ? item.numbers('limits') : null,
   }
 }
 

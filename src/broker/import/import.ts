@@ -119,7 +119,8 @@ function setUser(target: Access, { name, credentials, tags, limits }: UserPart):
   const same =
     user !== undefined && isDeepStrictEqual(user.tags, tags) && logsInWith(user, credentials)
   if (!same) target.setUser(name, credentials, tags)
-  if (!isDeepStrictEqual(target.users.get(name)?.limits, limits)) target.setUserLimits(name, limits)
+  if (limits !== null && !isDeepStrictEqual(target.users.get(name)?.limits, limits))
+    target.setUserLimits(name, limits)
 }
 
 /** Whether a user's password need not be set anew. */

@@ -22,6 +22,10 @@ export class JsonItem {
     return new JsonItem(this.path, fields, this.#problems)
   }
 
+  has(field: string): boolean {
+    return this.fields[field] !== undefined
+  }
+
   /** Notes what is wrong with a field, or with all of it. */
   problem(field: string | null, message: string): void {
     this.#problems.push(`${this.path}${field === null ? '' : `.${field}`}: ${message}`)
