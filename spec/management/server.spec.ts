@@ -153,6 +153,13 @@ t.test('a queue shows what clients did with it, and the other way round', async 
     messages_unacknowledged: 1,
     consumers: 0,
   })
+  await api.ask('PUT', '/policies/%2F/p', { pattern: '^j', definition: { 'max-length': 9 } })
+  await api.ask('PUT', '/operator-policies/%2F/o', { pattern: '', definition: { 'max-length': 5 } })
+  t.match(await api.get('/queues/%2F/jobs'), {
+    policy: 'p',
+    operator_policy: 'o',
+    effective_policy_definition: { 'max-length': 5 },
+  })
   t.match(await api.get('/overview'), {
     queue_totals: { messages: 3 },
     object_totals: { connections: 1, channels: 1, queues: 1 },
