@@ -154,3 +154,39 @@ t.test('very many events come over several turns, in order', async t => {
     names.map(name => `queue.created ${name} ${internalUser}`),
   )
 })
+
+t.test('policies that come and go are told, and as the parameters that they are', async t => {
+  const bench = listening()
+  const { policies } = bench.vhost
+  const request = { pattern: '^q', definition: { 'max-length': 5 }, priority: 2, applyTo: 'queues' }
+  policies.set('policy', 'p', request, 'alice')
+  bench.settle()
+  const [parameter, set] = bench.takeAll('heard') as [Taken, Taken]
+  t.equal(textOf(lookup(parameter.headers, 'component')), 'policy')
+  const facts = set.headers.filter(({ key }) => key !== 'timestamp_in_ms')
+  t.strictSame(
+    facts,
+    fieldTable({
+      name: 'p',
+      vhost: '/',
+      user_who_performed_action: 'alice',
+      pattern: '^q',
+      definition: { 'max-length': 5 },
+      priority: 2,
+      'apply-to': 'queues',
+    }).map(field =>
+      field.key === 'priority' ? { ...field, value: { type: 'l', value: 2 } } : field,
+    ),
+  )
+  policies.set('operator_policy', 'o', request)
+  policies.remove('policy', 'p', 'bob')
+  policies.remove('operator_policy', 'o', 'bob')
+  t.strictSame(told(bench), [
+    `parameter.set o ${internalUser}`,
+    `policy.set o ${internalUser}`,
+    'parameter.cleared p bob',
+    'policy.cleared p bob',
+    'parameter.cleared o bob',
+    'operator.policy.cleared o bob',
+  ])
+})

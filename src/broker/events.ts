@@ -38,6 +38,7 @@ export type EventKey =
   | 'consumer.deleted'
   | 'exchange.created'
   | 'exchange.deleted'
+  | 'operator.policy.cleared'
   | 'parameter.cleared'
   | 'parameter.set'
   | 'permission.created'

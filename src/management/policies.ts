@@ -90,7 +90,7 @@ function routesFor(
           priority: call.body.priority ?? 0,
           applyTo: call.body['apply-to'] ?? 'all',
         }
-        const setAt = set(vhost, kind, name, request)
+        const setAt = set(vhost, kind, name, request, call.visitor.name)
         return settled(broker, setAt, existed ? noContent : created())
       },
     },
@@ -102,7 +102,7 @@ function routesFor(
       handle: call => {
         const vhost = vhostOf(broker, call)
         const { name } = policyOf(vhost, kind, call)
-        return settled(broker, vhost.policies.remove(kind, name), noContent)
+        return settled(broker, vhost.policies.remove(kind, name, call.visitor.name), noContent)
       },
     },
   ]
@@ -118,9 +118,10 @@ function set(
   kind: PolicyKind,
   name: string,
   request: Parameters<Vhost['policies']['set']>[2],
+  by: string,
 ): number {
   try {
-    return policies.set(kind, name, request)
+    return policies.set(kind, name, request, by)
   } catch (error) {
     if (!(error instanceof AmqpError)) throw error
     const plain = error.message.slice(`${error.reply} - `.length)

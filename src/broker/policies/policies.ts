@@ -13,12 +13,14 @@ import { lookup, textOf } from '../../wire/field-table.js'
 import { AmqpError } from '../../wire/replies.js'
 import type { Command, CommandOf } from '../command.js'
 import type { Definitions } from '../definitions.js'
+import { type Events, internalUser } from '../events.js'
 import type { Exchange } from '../exchanges/exchange.js'
 import type { QueueType } from '../queues/arguments.js'
 import type { Queue } from '../queues/queue.js'
 import type { Router } from '../router.js'
 import type { PolicyKind } from './definition.js'
 import { Policy, type PolicyRequest } from './policy.js'
+import { PolicyEvents } from './policy-events.js'
 import { Ruling } from './ruling.js'
 
 /** Existing queues and exchanges are looked at no longer than this at a time. */
@@ -30,6 +32,7 @@ export interface PoliciesHost {
   readonly turn: Turn
   readonly clock: Clock
   readonly definitions: Definitions
+  readonly events: Events
   readonly queues: ReadonlyMap<string, Queue>
   readonly exchanges: ReadonlyMap<string, Exchange>
   readonly router: Router
@@ -37,6 +40,7 @@ export interface PoliciesHost {
 
 export class Policies implements TurnParty {
   readonly #host: PoliciesHost
+  readonly #events: PolicyEvents
   readonly #byName: Readonly<Record<PolicyKind, Map<string, Policy>>> = {
     policy: new Map(),
     operator_policy: new Map(),
@@ -50,26 +54,29 @@ export class Policies implements TurnParty {
 
   constructor(host: PoliciesHost) {
     this.#host = host
+    this.#events = new PolicyEvents(host.events, host.name)
   }
 
   /**
    * Sets a policy, in place of the one that has its name. Throws PRECONDITION_FAILED if it can be
    * none. Returns the log number at which it is there for good.
    */
-  set(kind: PolicyKind, name: string, request: PolicyRequest): number {
+  set(kind: PolicyKind, name: string, request: PolicyRequest, by = internalUser): number {
     const policy = new Policy(kind, name, request)
     this.#put(kind, name, policy)
     this.#begin()
+    this.#events.set(kind, policy, by)
     return this.#host.definitions.append(this.#command(kind, policy))
   }
 
   /** Removes a policy; NOT_FOUND if there is none. Returns the log number at which it is gone for good. */
-  remove(kind: PolicyKind, name: string): number {
+  remove(kind: PolicyKind, name: string, by = internalUser): number {
     const { definitions, name: vhost } = this.#host
     if (!this.#byName[kind].has(name))
       throw new AmqpError('NOT_FOUND', `no ${kind} '${name}' in vhost '${vhost}'`)
     this.#put(kind, name, null)
     this.#begin()
+    this.#events.removed(kind, name, by)
     return definitions.append({ command: 'policy.removed', vhost, kind, name })
   }
 
