@@ -362,3 +362,33 @@ t.test('a log with a command of a later version is refused, and left as it is', 
   await t.rejects(next(disk), /does not know: 'shovel.set'/)
   await t.rejects(next(disk), /does not know: 'shovel.set'/)
 })
+
+t.test('what a snapshot has made void goes after a restart, too', async t => {
+  const disk = new SimulatedDisk(1)
+  const stuck = (files: Files): Files => ({
+    ...files,
+    remove: async path => {
+      throw Object.assign(new Error(`EIO: ${path}`), { code: 'EIO' })
+    },
+  })
+  const first = storedBroker(disk, 'secret', stuck)
+  await inTurns(first.clock, first.broker.open(() => {}))
+  const vhost = mainVhost(first.broker)
+  const note = fieldTable({ note: 'x'.repeat(4000) })
+  const request = { durable: true, exclusive: false, autoDelete: false, owner, arguments: note }
+  for (let i = 0; i < 2000; i++) {
+    vhost.declareQueue({ ...request, name: 'q' })
+    vhost.deleteQueue('q', owner, { ifUnused: false, ifEmpty: false }, () => {})
+    if (i % 20 === 0) await inTurns(first.clock, tick())
+  }
+  await inTurns(first.clock, first.broker.close())
+  const bytes = () => disk.paths().reduce((sum, path) => sum + disk.bytes(path).length, 0)
+  t.ok(bytes() > 6_000_000, `${bytes()} bytes`)
+  disk.kill()
+  const again = storedBroker(disk)
+  await inTurns(again.clock, again.broker.open(() => {}))
+  mainVhost(again.broker).declareQueue({ ...request, name: 'r' })
+  for (let i = 0; i < 300; i++) await inTurns(again.clock, tick())
+  t.ok(bytes() < 4_500_000, `${bytes()} bytes`)
+  await inTurns(again.clock, again.broker.close())
+})

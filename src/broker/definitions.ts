@@ -106,6 +106,8 @@ export class Definitions implements LogOwner, TurnParty {
       `definitions recovered from ${records} commands in ${ms} ms${cutText(cutBytes)}`,
     )
     this.queueSeen((epoch - 1) * queuesPerLife)
+    // A snapshot is there as a whole or not at all; unless it is damaged, nothing else is needed.
+    if (damages.length === 0) log.dropBefore(this.#snapshotStart)
     this.#log = log
   }
 
@@ -184,11 +186,14 @@ export class Definitions implements LogOwner, TurnParty {
     if (!this.failing) this.#fails(true)
   }
 
-  opaque(_number: number, bytes: Buffer, start: number, end: number): void {
+  opaque(number: number, bytes: Buffer, start: number, end: number): void {
     if (this.#unread !== null) return
     try {
       const command = decodeCommand(bytes, start, end)
-      if (command.command === 'snapshot.begun') this.#bytes = 0
+      if (command.command === 'snapshot.begun') {
+        this.#bytes = 0
+        this.#snapshotStart = number
+      }
       this.#bytes += end - start
       if (command.command === 'snapshot.ended') this.#snapshotEnded()
       if ('lastQueue' in command) this.queueSeen(command.lastQueue)
