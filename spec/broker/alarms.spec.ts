@@ -39,3 +39,21 @@ t.test("the reason is in RabbitMQ's words", async t => {
   t.equal(reason('memory', 'disk'), 'low on disk & memory')
   t.equal(reason('log', 'memory'), 'low on disk & memory')
 })
+
+t.test('each resource is told of by itself, whatever it is for which it runs low', async t => {
+  const alarms = new Alarms()
+  const told: string[] = []
+  alarms.resourceChanged = (resource, low) => told.push(`${resource} ${low}`)
+  for (const [cause, on] of [
+    ['log', true],
+    ['disk', true],
+    ['disk', true],
+    ['memory', true],
+    ['log', false],
+    ['disk', false],
+    ['memory', false],
+    ['memory', false],
+  ] as const)
+    alarms.set(cause, on)
+  t.same(told, ['disk true', 'memory true', 'disk false', 'memory false'])
+})

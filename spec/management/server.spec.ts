@@ -322,3 +322,33 @@ t.test('connections, channels and consumers are shown as they are', async t => {
   t.match(await closed, { code: 320, message: /enough/ })
   t.strictSame(await api.get('/connections'), [])
 })
+
+t.test(
+  'the firehose of a vhost is turned on and off, and delayed messages are counted',
+  async t => {
+    const { broker, api } = await started(t)
+    const connection = await amqp.connect(broker.url)
+    t.teardown(() => connection.close())
+    const channel = await connection.createConfirmChannel()
+    const { queue } = await channel.assertQueue('traces')
+    await channel.bindQueue(queue, 'amq.rabbitmq.trace', '#')
+    await channel.assertExchange('later', 'x-delayed-message', {
+      arguments: { 'x-delayed-type': 'fanout' },
+    })
+    const publish = async () => {
+      channel.publish('later', '', Buffer.from('m'), { headers: { 'x-delay': 1_000_000 } })
+      await channel.waitForConfirms()
+    }
+    await publish()
+    t.equal((await api.ask('PUT', '/vhosts/%2F', { tracing: true })).status, 204)
+    t.equal((await api.get('/vhosts/%2F')).tracing, true)
+    await publish()
+    t.equal((await channel.checkQueue(queue)).messageCount, 1)
+    t.equal((await api.ask('PUT', '/vhosts/%2F', { tracing: false })).status, 204)
+    t.equal((await api.get('/vhosts/%2F')).tracing, false)
+    await publish()
+    t.equal((await channel.checkQueue(queue)).messageCount, 1)
+    t.equal((await api.get('/exchanges/%2F/later')).messages_delayed, 3)
+    t.notOk('messages_delayed' in (await api.get('/exchanges/%2F/amq.topic')))
+  },
+)

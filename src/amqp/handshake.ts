@@ -7,6 +7,7 @@ import { admitConnection } from '../broker/access/admission.js'
 import type { Asker } from '../broker/access/rights.js'
 import { type Broker, vhostNamed } from '../broker/broker.js'
 import type { Vhost } from '../broker/vhost.js'
+import type { Peer } from '../platform/peer.js'
 import type { TlsSession } from '../platform/tls-session.js'
 import { encodeMethodFrame } from '../wire/codec.js'
 import {
@@ -20,6 +21,7 @@ import {
 import type { Arguments, Method, MethodName } from '../wire/methods.js'
 import { AmqpError } from '../wire/replies.js'
 import { offered, respond } from './sasl.js'
+import { loggedIn, loginRefused } from './session-events.js'
 import type { ProtocolSettings } from './settings.js'
 
 /** Smallest frame_max taken: clients from before RabbitMQ 4.1 ask for it. */
@@ -54,6 +56,8 @@ export class LoginRefused extends Error {
 
 /** The sending side, as far as the handshake needs it. */
 export interface HandshakeHost {
+  readonly name: string
+  readonly peer: Peer
   readonly fromLoopback: boolean
   /** Null: the connection is not one of TLS. */
   readonly tls: TlsSession | null
@@ -160,7 +164,13 @@ export class Handshake {
       password === null
         ? users.refusalOfProven(user, fromLoopback)
         : users.refusal(user, password, fromLoopback)
-    if (refusal !== null) throw this.#refused(`user '${user}' - ${refusal}`)
+    const { events } = this.#broker
+    if (refusal !== null) {
+      const reason = `user '${user}' - ${refusal}`
+      loginRefused(events, this.#host, mechanism, user, reason)
+      throw this.#refused(reason)
+    }
+    loggedIn(events, this.#host, mechanism, user)
     this.user = user
     this.impersonates = users.get(user)?.tags.includes('impersonator') ?? false
     this.state = 'tuning'

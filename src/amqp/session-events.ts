@@ -1,9 +1,32 @@
 /** Events of connections, channels and consumers, with the facts that RabbitMQ tells. */
 import { type Events, type Facts, printedFields } from '../broker/events.js'
+import type { Peer } from '../platform/peer.js'
 import type { TlsSession } from '../platform/tls-session.js'
 import type { Channel } from './channel.js'
 import type { Connection } from './connection.js'
 import type { ChannelConsumer } from './consumer.js'
+
+/** A connection in which somebody logs in. */
+interface Entrance {
+  readonly name: string
+  readonly peer: Peer
+  readonly tls: object | null
+}
+
+export function loggedIn(events: Events, at: Entrance, mechanism: string, user: string): void {
+  events.emit('user.authentication.success', () => login(at, mechanism, user))
+}
+
+export function loginRefused(
+  events: Events,
+  at: Entrance,
+  mechanism: string,
+  user: string,
+  reason: string,
+): void {
+  const facts = () => ({ ...login(at, mechanism, user), error: reason })
+  events.emit('user.authentication.failure', facts)
+}
 
 /** A connection is opened. */
 export function connectionCreated(events: Events, connection: Connection): void {
@@ -12,10 +35,7 @@ export function connectionCreated(events: Events, connection: Connection): void 
     return {
       type: 'network',
       ...named(events, connection),
-      host: peer.localAddress,
-      port: peer.localPort,
-      peer_host: peer.remoteAddress,
-      peer_port: peer.remotePort,
+      ...endsOf(peer),
       ...tlsFacts(connection.tls),
       protocol: '{0,9,1}',
       auth_mechanism: agreed.mechanism,
@@ -97,6 +117,27 @@ function tlsFacts(tls: TlsSession | null): Facts {
     peer_cert_subject: certificate?.subject ?? '',
     peer_cert_issuer: certificate?.issuer ?? '',
     peer_cert_validity: certificate?.validity ?? '',
+  }
+}
+
+function endsOf(peer: Peer): Facts {
+  return {
+    host: peer.localAddress,
+    port: peer.localPort,
+    peer_host: peer.remoteAddress,
+    peer_port: peer.remotePort,
+  }
+}
+
+function login({ name, peer, tls }: Entrance, mechanism: string, user: string): Facts {
+  return {
+    connection_type: 'network',
+    name: user,
+    connection_name: name,
+    ...endsOf(peer),
+    protocol: '{0,9,1}',
+    auth_mechanism: mechanism,
+    ssl: tls !== null,
   }
 }
 

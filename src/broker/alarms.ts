@@ -9,6 +9,9 @@ const resources: readonly (readonly [word: string, causes: readonly Cause[]])[] 
   ['memory', ['memory']],
 ]
 
+/** Told of each resource that runs low, or does no more, by RabbitMQ's word for it. */
+export type ResourceListener = (resource: string, low: boolean) => void
+
 /** Told when the first alarm is set and when the last is cleared. */
 export interface AlarmListener {
   alarmsChanged(): void
@@ -17,19 +20,24 @@ export interface AlarmListener {
 export class Alarms {
   readonly #causes = new Set<Cause>()
   readonly listeners = new Set<AlarmListener>()
+  resourceChanged: ResourceListener = () => {}
   /** True while any alarm is set. */
   active = false
 
   /** For example `low on memory`, or `low on disk & memory`. */
   get reason(): string {
-    const low = resources.filter(([, causes]) => causes.some(cause => this.has(cause)))
-    return `low on ${low.map(([word]) => word).join(' & ')}`
+    return `low on ${this.#low().join(' & ')}`
   }
 
   /** Sets or clears the alarm of one cause; publishers wait until none is set. */
   set(cause: Cause, on: boolean): void {
+    const before = this.#low()
     if (on) this.#causes.add(cause)
     else this.#causes.delete(cause)
+    const after = this.#low()
+    for (const [word] of resources)
+      if (before.includes(word) !== after.includes(word))
+        this.resourceChanged(word, after.includes(word))
     const active = this.#causes.size > 0
     if (active === this.active) return
     this.active = active
@@ -38,5 +46,11 @@ export class Alarms {
 
   has(cause: Cause): boolean {
     return this.#causes.has(cause)
+  }
+
+  #low(): string[] {
+    return resources.flatMap(([word, causes]) =>
+      causes.some(cause => this.has(cause)) ? word : [],
+    )
   }
 }

@@ -89,6 +89,10 @@ export class Broker implements TurnParty, DefinitionsHost {
     this.#settings = settings
     this.definitions = new Definitions(this, world)
     this.events = new Events(world.clock, settings.nodeName ?? 'leveret@localhost')
+    this.alarms.resourceChanged = (source, low) => {
+      const { nodeName: node } = this.events
+      this.events.emit(low ? 'alarm.set' : 'alarm.cleared', () => ({ source, node }))
+    }
     this.deadlines = new Deadlines(world.clock, error =>
       world.log.error({ err: error }, 'a deadline could not be carried out'),
     )

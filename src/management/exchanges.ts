@@ -20,6 +20,7 @@ export function exchangeItem(vhost: Vhost, exchange: Exchange): Item {
     auto_delete: autoDelete,
     internal,
     arguments: tableJson(exchange.arguments),
+    ...(exchange.delayed !== null && { messages_delayed: exchange.delayed.readyCount }),
     user_who_performed_action: name === '' || name.startsWith('amq.') ? 'rmq-internal' : 'none',
   }
 }

@@ -5,7 +5,7 @@ import type { Vhost } from '../broker/vhost.js'
 import { type Item, listed, projected } from './listing.js'
 import { permissionItem, topicPermissionItem } from './permissions.js'
 import { badRequest, notFound } from './refusal.js'
-import { type Call, created, noContent, type Route, required, text } from './route.js'
+import { type Call, created, flag, noContent, type Route, required, text } from './route.js'
 
 /** The vhost that a path names, for who may ask for what is in it: else 404, as if it were not there. */
 export function vhostOf(broker: Broker, { params, visitor }: Call): Vhost {
@@ -21,7 +21,7 @@ export function vhostForChange(broker: Broker, { params, visitor }: Call): Vhost
   return vhost
 }
 
-export function vhostItem({ name, metadata, queues }: Vhost, node: string): Item {
+export function vhostItem({ name, metadata, queues, firehose }: Vhost, node: string): Item {
   let [ready, unacknowledged] = [0, 0]
   for (const queue of queues.values()) {
     ready += queue.readyCount
@@ -35,7 +35,7 @@ export function vhostItem({ name, metadata, queues }: Vhost, node: string): Item
     tags,
     default_queue_type: type,
     metadata: { description, tags, default_queue_type: type },
-    tracing: false,
+    tracing: firehose !== null,
     protected_from_deletion: false,
     cluster_state: { [node]: 'running' },
     messages: ready + unacknowledged,
@@ -87,6 +87,7 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
           tags: 'tags' in body ? tagsIn(body.tags) : (metadata?.tags ?? []),
           defaultQueueType: type || metadata?.defaultQueueType || '',
         })
+        if ('tracing' in body) access.vhosts.get(name)?.trace(flag(call, 'tracing', false))
         return before === undefined ? created() : noContent
       },
     },
