@@ -120,6 +120,12 @@ t.test('bad requests are refused, and nothing comes of them', async t => {
     ['PUT', '/users/u', { tags: '', password_hash: 'short' }, 400],
     ['PUT', '/users/u', { tags: '', password_hash: 'AAAA', hashing_algorithm: 'rot13' }, 400],
     ['POST', '/exchanges/%2F/amq.default/publish', { properties: 1 }, 400],
+    [
+      'POST',
+      '/exchanges/%2F/amq.default/publish',
+      { properties: { user_id: 'x' }, routing_key: '', payload: '', payload_encoding: 'string' },
+      400,
+    ],
     ['PATCH', '/overview', {}, 404],
     ['GET', '/../../etc/passwd', undefined, 404],
   ]

@@ -74,11 +74,17 @@ function publish(broker: Broker, call: Call): Promise<Item> | Item {
   rights.checkTopic('write', route.exchange, key)
   const { arrival } = vhost
   arrival.message.same(message)
-  const { deliveryMode, priority = 0, expiration, headers = [] } = properties
+  const { deliveryMode, priority, expiration, headers = [], userId } = properties
+  if (userId !== undefined && userId !== call.visitor.name && !call.visitor.impersonates)
+    throw new AmqpError(
+      'PRECONDITION_FAILED',
+      `user_id property set to '${userId}' but authenticated user was '${call.visitor.name}'`,
+    )
   const further = senderSelectedKeys(headers)
   const ttlMs = expiration === undefined ? -1 : expirationMsOf(expiration)
   const persistent = deliveryMode === persistentMode ? Mark.persistent : 0
-  arrival.begin(priority | persistent, ttlMs, true)
+  const rank = priority === undefined ? 0 : priority | Mark.prioritised
+  arrival.begin(rank | persistent, ttlMs, true)
   if (further.length > 0) arrival.hideBcc()
   const outcome = vhost.publish(route, arrival, further.length > 0 ? further : null)
   if ((outcome & Outcome.refused) !== 0) throw badRequest('rejected')

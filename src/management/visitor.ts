@@ -36,6 +36,11 @@ export class Visitor {
     return levels[level].tags.some(tag => this.tags.includes(tag))
   }
 
+  /** It may publish in the name of others. */
+  get impersonates(): boolean {
+    return this.tags.includes('impersonator')
+  }
+
   /** Refuses who has not one of the tags that it takes (401, as RabbitMQ does). */
   mustHave(level: Allowed): void {
     if (level === 'anyone' || this.has(level)) return
