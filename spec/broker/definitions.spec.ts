@@ -372,7 +372,10 @@ t.test('what a snapshot has made void goes after a restart, too', async t => {
     },
   })
   const first = storedBroker(disk, 'secret', stuck)
-  await inTurns(first.clock, first.broker.open(() => {}))
+  await inTurns(
+    first.clock,
+    first.broker.open(() => {}),
+  )
   const vhost = mainVhost(first.broker)
   const note = fieldTable({ note: 'x'.repeat(4000) })
   const request = { durable: true, exclusive: false, autoDelete: false, owner, arguments: note }
@@ -386,7 +389,10 @@ t.test('what a snapshot has made void goes after a restart, too', async t => {
   t.ok(bytes() > 6_000_000, `${bytes()} bytes`)
   disk.kill()
   const again = storedBroker(disk)
-  await inTurns(again.clock, again.broker.open(() => {}))
+  await inTurns(
+    again.clock,
+    again.broker.open(() => {}),
+  )
   mainVhost(again.broker).declareQueue({ ...request, name: 'r' })
   for (let i = 0; i < 300; i++) await inTurns(again.clock, tick())
   t.ok(bytes() < 4_500_000, `${bytes()} bytes`)
