@@ -40,7 +40,10 @@ export class Pattern {
 
   /** Whether it matches anywhere in a name. What takes too many steps does not match. */
   matches(name: string): boolean {
-    const run = { text: Buffer.from(name).toString('latin1'), stepsLeft: stepsMax }
+    // A character for each byte; most names are so already.
+    const ascii = Buffer.byteLength(name) === name.length
+    const text = ascii ? name : Buffer.from(name).toString('latin1')
+    const run = { text, stepsLeft: stepsMax }
     try {
       for (let at = 0; at <= run.text.length; at++) if (this.#match(run, at, matched)) return true
     } catch (error) {
