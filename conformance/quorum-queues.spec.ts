@@ -234,3 +234,68 @@ t.test('x-delivery-limit on a classic queue', { skip: broker.real && 'ours' }, a
   t.equal(letter.properties.headers?.['x-first-death-reason'], 'delivery_limit')
   t.notOk('x-delivery-count' in (letter.properties.headers ?? {}))
 })
+
+t.test(
+  'a dead letter that cannot arrive stays and counts, and goes when it can',
+  {
+    skip: broker.real && 'it tries again after minutes',
+  },
+  async t => {
+    const client = await openClient(t, broker)
+    const exchange = client.exchangeName()
+    const queue = await quorumQueue(client, {
+      'x-dead-letter-strategy': 'at-least-once',
+      'x-dead-letter-exchange': exchange,
+      'x-overflow': 'reject-publish',
+      'x-max-length': 1,
+    })
+    const channel = await client.openConfirmChannel()
+    channel.sendToQueue(queue, Buffer.from('letter'))
+    await channel.waitForConfirms()
+    const { fields } = await eventually('the message', () => client.channel.get(queue))
+    rejectTag(client.channel, fields.deliveryTag, false)
+    await client.untilReady(queue, 0)
+    channel.sendToQueue(queue, Buffer.from('refused'), {}, error =>
+      t.ok(error, 'the queue is full'),
+    )
+    await channel.waitForConfirms().catch(() => {})
+    await client.channel.assertExchange(exchange, 'fanout', { durable: false })
+    const dead = await client.boundQueue(exchange, '')
+    const letter = await client.getEventually(dead)
+    t.equal(letter.content.toString(), 'letter')
+    t.equal(letter.properties.headers?.['x-first-death-reason'], 'rejected')
+    channel.sendToQueue(queue, Buffer.from('taken'))
+    await channel.waitForConfirms()
+    await client.untilReady(queue, 1)
+  },
+)
+
+t.test(
+  'a message whose delivery failed waits longer each time',
+  {
+    skip: broker.real && 'since 4.3',
+  },
+  async t => {
+    const client = await openClient(t, broker)
+    const queue = await quorumQueue(client, {
+      'x-delayed-retry-type': 'failed',
+      'x-delayed-retry-min': 150,
+      'x-delayed-retry-max': 200,
+    })
+    const inbox = await consume(client.channel, queue)
+    client.send(queue, 'again')
+    const waits: number[] = []
+    for (let delivery = 0; delivery < 3; delivery++) {
+      const { fields } = await inbox.next()
+      const since = performance.now()
+      if (delivery === 2) nackTag(client.channel, fields.deliveryTag)
+      else rejectTag(client.channel, fields.deliveryTag, true)
+      if (delivery < 2) {
+        await eventually('the next delivery', () => inbox.received.length === delivery + 2)
+        waits.push(performance.now() - since)
+      }
+    }
+    t.ok((waits[0] ?? 0) > 145 && (waits[1] ?? 0) > 195, `${waits} ms`)
+    t.equal((await inbox.next()).fields.redelivered, true, 'what is only returned comes at once')
+  },
+)
