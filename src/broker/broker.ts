@@ -148,6 +148,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     await this.definitions.open({ files, folder: join(folder, 'definitions'), pool: this.chunks })
     const { users, vhosts } = this.access
     if (users.all.size === 0 && vhosts.size === 0) this.definitions.together(() => this.#begin())
+    this.definitions.together(() => this.access.grantOlder())
     for (const vhost of vhosts.values()) vhost.policies.ruleAll()
     await this.#openJournal(this.storage, progress)
     const { reserveBytes = 0 } = this.storage

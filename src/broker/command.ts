@@ -143,6 +143,13 @@ export function isTable({ command }: Command, field: string): boolean {
   return known.get(command)?.[field] === 'table'
 }
 
+/** What a user lacks that was set up before there were permissions: the empty algorithm tells it. */
+const olderUser: FieldTable = [
+  { key: 'algorithm', value: fieldValue('') },
+  { key: 'tags', value: fieldValue(['administrator']) },
+  { key: 'limits', value: fieldValue(encodeTable([])) },
+]
+
 /** The bytes of a command. */
 export function encodeCommand(command: Command): Buffer {
   const fields: FieldTable = Object.entries(command).map(([key, value]) => ({
@@ -160,9 +167,10 @@ export function decodeCommand(bytes: Buffer, start: number, end: number): Comman
   const shape = known.get(name ?? '')
   if (name === undefined || shape === undefined)
     throw new Error(`a definition has a command that this version does not know: '${name}'`)
+  const fields = name === 'user.set' ? [...table, ...olderUser] : table
   const command: Record<string, unknown> = { command: name }
   for (const [key, type] of Object.entries(shape)) {
-    const value = plain(type, lookup(table, key))
+    const value = plain(type, lookup(fields, key))
     if (value === undefined) throw new Error(`the definition '${name}' has no ${type} '${key}'`)
     command[key] = value
   }

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { usualAlgorithm } from '../../../src/broker/access/passwords.js'
 import type { Broker } from '../../../src/broker/broker.js'
-import { encodeCommand } from '../../../src/broker/command.js'
+import { type Command, encodeCommand } from '../../../src/broker/command.js'
 import type { Owner } from '../../../src/broker/queues/queue.js'
 import { Dice, SimulatedDisk } from '../../support/simulated-disk.js'
 import { inTurns, storedBroker, tick } from '../../support/stored-broker.js'
@@ -119,6 +119,29 @@ t.test('who removes all vhosts finds none after a restart, and no new user eithe
   const { access } = await opened(disk)
   t.equal(access.vhosts.size, 0)
   t.equal(access.users.refusal('guest', 'other', true), null)
+})
+
+t.test('users from before there were permissions may do what they could do then', async t => {
+  const disk = new SimulatedDisk(1)
+  const first = await opened(disk)
+  const { definitions, users } = first.broker
+  first.access.addVhost('v')
+  const older = { command: 'user.set', name: 'older', passwordHash: users.hashOf('secret') }
+  definitions.append(older as unknown as Command)
+  await first.stop()
+  for (const life of [2, 3]) {
+    const { access, stop } = await opened(disk)
+    t.match(access.users.get('older'), { tags: ['administrator'], limits: {} }, `life ${life}`)
+    t.equal(access.users.refusal('older', 'secret', true), null)
+    for (const vhost of ['/', 'v'])
+      t.strictSame(access.permissions.of('older', vhost)?.patterns, all)
+    await stop()
+  }
+  const third = await opened(disk)
+  third.access.removePermission('older', 'v')
+  await third.stop()
+  const { access } = await opened(disk)
+  t.equal(access.permissions.of('older', 'v'), undefined)
 })
 
 t.test('a durable queue gets the type that its vhost has for it', async t => {

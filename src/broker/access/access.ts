@@ -43,6 +43,8 @@ export class Access {
   readonly permissions = new Permissions()
   readonly sessions = new Sessions()
   readonly #vhosts = new Map<string, Vhost>()
+  /** Users of a definitions' log that knows no permissions. */
+  readonly #older = new Set<string>()
   readonly #definitions: Definitions
   readonly #events: AccessEvents
   readonly #newVhost: (name: string) => Vhost
@@ -213,9 +215,15 @@ export class Access {
       }
       case 'user.set': {
         const { name, passwordHash, algorithm, tags, limits } = command
+        if (algorithm === '') {
+          this.users.set({ name, passwordHash, algorithm: usualAlgorithm, tags, limits: {} })
+          this.#older.add(name)
+          break
+        }
         if (!isHashAlgorithm(algorithm))
           throw new Error(`the password of a user is hashed in an unknown way: '${algorithm}'`)
         this.users.set({ name, passwordHash, algorithm, tags, limits: limitsIn(limits) })
+        this.#older.delete(name)
         break
       }
       case 'user.removed':
@@ -238,6 +246,16 @@ export class Access {
     }
   }
 
+  /** Lets users that were set up before there were permissions do what they could do then: everything. */
+  grantOlder(): void {
+    for (const name of this.#older) {
+      this.#setUser(this.#user(name), internalUser)
+      const all = { configure: '.*', write: '.*', read: '.*' }
+      for (const vhost of this.#vhosts.keys()) this.setPermission(name, vhost, all)
+    }
+    this.#older.clear()
+  }
+
   /** Commands that make all there is. */
   *commands(): Iterable<Command> {
     for (const user of this.users.all.values()) yield userSet(user)
@@ -249,6 +267,7 @@ export class Access {
   }
 
   clear(): void {
+    this.#older.clear()
     for (const vhost of this.#vhosts.values()) vhost.end()
     this.#vhosts.clear()
     this.users.clear()
