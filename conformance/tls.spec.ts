@@ -1,6 +1,8 @@
 /** AMQP over TLS: certificates of either side, login by certificate, and what is no TLS. */
+
+import { once } from 'node:events'
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
@@ -280,10 +282,15 @@ t.test(
   },
 )
 
-/** Everything a peer gets after it has said something, until the end. */
-async function heard(port: number, bytes: Buffer | string): Promise<string> {
+function dial(port: number): Socket {
   const socket = connect({ port, host: '127.0.0.1' })
   socket.on('error', () => {})
+  return socket
+}
+
+/** Everything a peer gets after it has said something, until the end. */
+async function heard(port: number, bytes: Buffer | string): Promise<string> {
+  const socket = dial(port)
   socket.write(bytes)
   const chunks: Buffer[] = []
   socket.on('data', chunk => chunks.push(chunk))
@@ -299,6 +306,16 @@ t.test('garbage in place of a handshake ends the connection and nothing else', a
   await heard(running.port, Buffer.from('16030100', 'hex'))
   t.equal(await heard(running.port, ''), '', 'silence ends with the handshake timeout')
   await roundTrip(t, running)
+})
+
+t.test('a client that ends in the middle of the handshake is let go at once', async t => {
+  const running = await broker(t, { ssl_handshake_timeout: '10m' })
+  const socket = dial(running.port)
+  socket.write(Buffer.from('16030100', 'hex'))
+  socket.end()
+  socket.resume()
+  await once(socket, 'close')
+  t.pass('long before its time is over')
 })
 
 t.test('garbage within TLS is answered as it is without', async t => {

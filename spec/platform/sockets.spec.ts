@@ -75,7 +75,8 @@ async function connected(t: Test): Promise<Pair> {
     options,
     { turn, clock: new SystemClock() },
     {
-      admits: () => true,
+      admits: true,
+      entering: () => {},
       accept: socket => {
         accepted(socket)
         return owner

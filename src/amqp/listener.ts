@@ -23,6 +23,8 @@ export class Listener implements ConnectionHost, Acceptor {
   readonly #connections = new Set<Connection>()
   readonly #handshaking = new Set<Connection>()
   readonly #listening: SocketListener[] = []
+  /** Those who have not got as far as to be a connection. */
+  #entering = 0
   #whenEmpty: (() => void) | null = null
   readonly #busyWait = new BusyWait()
 
@@ -83,8 +85,12 @@ export class Listener implements ConnectionHost, Acceptor {
 
   // --- as an acceptor
 
-  admits(entering: number): boolean {
-    return entering + this.#handshaking.size < handshakesMax
+  get admits(): boolean {
+    return this.#entering + this.#handshaking.size < handshakesMax
+  }
+
+  entering(change: 1 | -1): void {
+    this.#entering += change
   }
 
   accept(socket: Socket): Connection {

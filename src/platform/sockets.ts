@@ -91,8 +91,10 @@ export const notTrusted = 'it does not come from one of proxy_protocol_trusted_s
 
 /** Who takes the sockets of a listener. */
 export interface Acceptor {
-  /** Whether one more may try to get in; `count` do so already on this listener. */
-  admits(count: number): boolean
+  /** Whether one more may try to get in. */
+  readonly admits: boolean
+  /** Somebody has something to say before AMQP begins, or has said it or gone: so many more, or fewer. */
+  entering(change: 1 | -1): void
   /** Takes a socket, and returns who owns it from now on. */
   accept(socket: Socket): SocketOwner
   /** Somebody got no further than to what stands before AMQP, and why. */
@@ -221,7 +223,7 @@ export function listen(
     const local: Address = {}
     // A peer that is gone already has no address any more.
     const gone = handle.getpeername(remote) !== 0 || handle.getsockname(local) !== 0
-    if (gone || !acceptor.admits(entering.size)) {
+    if (gone || !acceptor.admits) {
       handle.close()
       return
     }
@@ -247,13 +249,17 @@ export function listen(
   }
   const readHeader = (socket: Socket) => {
     entering.add(socket)
+    acceptor.entering(1)
     new ProxyIntake(
       socket,
       clock,
       options.enteringTimeoutMs,
       socket => acceptor.accept(socket),
       reason => acceptor.refused(socket.peer, reason),
-      () => entering.delete(socket),
+      () => {
+        entering.delete(socket)
+        acceptor.entering(-1)
+      },
     )
   }
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => {

@@ -47,6 +47,8 @@ interface Entering {
   readonly stream: net.Socket
   readonly peer: Peer
   readonly cancelTimer: () => void
+  /** It has got in, or is gone. */
+  left: boolean
 }
 
 /** Listens, and hands sockets on that got through. Rejects with the system's error. */
@@ -77,7 +79,8 @@ class Stages {
     this.#clock = clock
     this.#acceptor = acceptor
     this.#buffer = new ReadBuffer(turn)
-    this.#server = net.createServer({ allowHalfOpen: true }, stream => this.#begin(stream))
+    // Who ends its side before it has got in is gone; TLS streams take this over from the one below.
+    this.#server = net.createServer({ allowHalfOpen: false }, stream => this.#begin(stream))
     if (options.tls !== null) this.#tls = this.#makeTls(options.tls)
     if (options.webSocket !== null) this.#door = new WebSocketDoor(options.webSocket, this.#buffer)
   }
@@ -109,7 +112,7 @@ class Stages {
   #begin(stream: net.Socket): void {
     const { remoteAddress, remotePort, localAddress, localPort } = stream
     stream.on('error', () => {})
-    if (remoteAddress === undefined || !this.#acceptor.admits(this.#entering.size)) {
+    if (remoteAddress === undefined || !this.#acceptor.admits) {
       stream.destroy()
       return
     }
@@ -126,8 +129,9 @@ class Stages {
       this.#refuse(stream, 'handshake timeout'),
     )
     const name = nameOf(stream)
-    const entering = { stream, peer, cancelTimer }
+    const entering = { stream, peer, cancelTimer, left: false }
     this.#entering.set(name, entering)
+    this.#acceptor.entering(1)
     stream.on('close', () => this.#leave(name, entering))
     if (proxies === null) this.#secure(stream)
     else if (proxies.trusts(remoteAddress)) this.#readHeader(stream, peer)
@@ -192,6 +196,7 @@ class Stages {
       })
     } else {
       this.#leave(nameOf(stream), entering)
+      stream.allowHalfOpen = true
       this.#acceptor.accept(new StreamSocket(stream, entering.peer, this.#buffer))
     }
   }
@@ -204,8 +209,11 @@ class Stages {
   }
 
   #leave(name: string, entering: Entering): void {
+    if (entering.left) return
+    entering.left = true
     entering.cancelTimer()
     if (this.#entering.get(name) === entering) this.#entering.delete(name)
+    this.#acceptor.entering(-1)
   }
 }
 
