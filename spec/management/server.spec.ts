@@ -220,6 +220,35 @@ t.test('what is got over HTTP goes back to its place, unless it is acknowledged'
   t.match(await api.get('/queues/%2F/q'), { messages: 1, messages_unacknowledged: 0 })
 })
 
+t.test('what an exchange delays is listed, counted and cancelled', async t => {
+  const { broker, api } = await started(t)
+  const client = await amqp.connect(broker.url)
+  t.teardown(() => client.close())
+  const channel = await client.createConfirmChannel()
+  const args = { 'x-delayed-type': 'fanout' }
+  await api.ask('PUT', '/exchanges/%2F/later', { type: 'x-delayed-message', arguments: args })
+  for (const [key, delay] of [
+    ['b', 7_200_000],
+    ['a', 3_600_000],
+  ] as const)
+    channel.publish('later', key, Buffer.from('body'), {
+      headers: { 'x-delay': delay },
+      persistent: true,
+    })
+  await channel.waitForConfirms()
+  t.match(await api.get('/exchanges/%2F/later'), { messages_delayed: 2 })
+  const [first, second] = await api.get('/exchanges/%2F/later/delayed')
+  t.match(first, { routing_key: 'a', payload_bytes: 4, persistent: true })
+  t.ok(first.due_in > 3_000_000 && first.due_in <= 3_600_000)
+  t.equal(second.routing_key, 'b')
+  t.equal((await api.get('/exchanges/%2F/later/delayed?from=1&count=5')).length, 1)
+  const path = `/exchanges/%2F/later/delayed/${first.number}`
+  t.equal((await api.ask('DELETE', path)).status, 204)
+  t.equal((await api.ask('DELETE', path)).status, 404)
+  t.match(await api.get('/exchanges/%2F/later'), { messages_delayed: 1 })
+  t.equal((await api.ask('GET', '/exchanges/%2F/amq.topic/delayed')).status, 404)
+})
+
 t.test('an export has what is durable, and nothing else', async t => {
   const { api } = await started(t)
   await api.ask('PUT', '/queues/%2F/kept', { arguments: { 'x-max-length': 3 } })

@@ -4,7 +4,7 @@ import type { Exchange } from '../broker/exchanges/exchange.js'
 import type { Vhost } from '../broker/vhost.js'
 import { bindingItems, exchangeName } from './bindings.js'
 import { tableJson, tableOf } from './json.js'
-import { type Item, listed, projected } from './listing.js'
+import { type Item, listed, parameter, projected } from './listing.js'
 import { badRequest, notFound } from './refusal.js'
 import { type Call, created, flag, noContent, type Route, table, text } from './route.js'
 import { settled } from './settled.js'
@@ -32,6 +32,18 @@ export function exchangeItems(vhosts: readonly Vhost[]): Item[] {
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map(exchange => exchangeItem(vhost, exchange)),
   )
+}
+
+/** Delayed messages shown at once. */
+const listedUnlessTold = 100
+const listedMax = 500
+
+/** A whole number of the query. */
+function place({ query }: Call, key: string, absent: number): number {
+  const value = parameter(query, key)
+  if (value === undefined) return absent
+  if (!/^\d{1,9}$/.test(value)) throw badRequest(`${key} is not a number`)
+  return Number(value)
 }
 
 export function exchangeRoutes(broker: Broker): readonly Route[] {
@@ -96,6 +108,41 @@ export function exchangeRoutes(broker: Broker): readonly Route[] {
         const rights = broker.access.rights(call.visitor.name, vhost.name)
         const goneAt = vhost.deleteExchange(name, call.query['if-unused'] === 'true', rights)
         return settled(broker, goneAt, noContent)
+      },
+    },
+    {
+      method: 'GET',
+      path: '/exchanges/:vhost/:exchange/delayed',
+      allowed: 'management',
+      does: 'Lists the messages that a delayed exchange holds back, the next ones that are due first.',
+      handle: call => {
+        const vhost = vhostOf(broker, call)
+        const { name, delayed } = exchangeOf(vhost, call)
+        if (delayed === null) throw notFound()
+        broker.access.rights(call.visitor.name, vhost.name).check('read', 'exchange', name)
+        const [from, count] = [place(call, 'from', 0), place(call, 'count', listedUnlessTold)]
+        return delayed
+          .list(from, Math.min(count, listedMax))
+          .map(({ number, dueInMs, bodyBytes, persistent, routingKey }) => ({
+            number,
+            due_in: Math.max(0, Math.ceil(dueInMs)),
+            payload_bytes: bodyBytes,
+            persistent,
+            routing_key: routingKey,
+          }))
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/exchanges/:vhost/:exchange/delayed/:number',
+      allowed: 'management',
+      does: 'Throws a message away that a delayed exchange holds back.',
+      handle: call => {
+        const vhost = vhostOf(broker, call)
+        const { name, delayed } = exchangeOf(vhost, call)
+        broker.access.rights(call.visitor.name, vhost.name).check('configure', 'exchange', name)
+        if (!delayed?.cancel(Number(call.params.number))) throw notFound()
+        return noContent
       },
     },
     {

@@ -46,7 +46,7 @@ export function permissionRoutes(broker: Broker): readonly Route[] {
           read: text(call, 'read'),
         }
         const before = access.permissions.of(user, vhost)
-        access.setPermission(user, vhost, patterns)
+        access.setPermission(user, vhost, patterns, call.visitor.name)
         return before === undefined ? created() : noContent
       },
     },
@@ -57,7 +57,7 @@ export function permissionRoutes(broker: Broker): readonly Route[] {
       does: 'Takes the right to use a vhost from a user.',
       handle: call => {
         const { user, vhost } = permissionOf(broker, call)
-        access.removePermission(user, vhost)
+        access.removePermission(user, vhost, call.visitor.name)
         return noContent
       },
     },
@@ -91,7 +91,7 @@ export function permissionRoutes(broker: Broker): readonly Route[] {
         const exchange = text(call, 'exchange')
         const patterns = { write: text(call, 'write'), read: text(call, 'read') }
         const before = topicPermissionsOf(broker, call)
-        access.setTopicPermission(user, vhost, exchange, patterns)
+        access.setTopicPermission(user, vhost, exchange, patterns, call.visitor.name)
         return before.some(permission => permission.exchange === exchange) ? noContent : created()
       },
     },
@@ -104,7 +104,7 @@ export function permissionRoutes(broker: Broker): readonly Route[] {
         const found = topicPermissionsOf(broker, call)
         if (found.length === 0) throw notFound()
         for (const { user, vhost, exchange } of found)
-          access.removeTopicPermission(user, vhost, exchange)
+          access.removeTopicPermission(user, vhost, exchange, call.visitor.name)
         return noContent
       },
     },
@@ -117,7 +117,7 @@ export function permissionRoutes(broker: Broker): readonly Route[] {
         const name = call.params.exchange ?? ''
         const found = topicPermissionsOf(broker, call).find(({ exchange }) => exchange === name)
         if (found === undefined) throw notFound()
-        access.removeTopicPermission(found.user, found.vhost, name)
+        access.removeTopicPermission(found.user, found.vhost, name, call.visitor.name)
         return noContent
       },
     },

@@ -26,9 +26,9 @@ function plainItem(vhost: Vhost, queue: Queue, node: string): Item {
   }
 }
 
-function totals({ readyCount, unackedCount }: Queue): Item {
+function totals({ readyCount, unackedCount, asideCount }: Queue): Item {
   return {
-    messages: readyCount + unackedCount,
+    messages: readyCount + unackedCount + asideCount,
     messages_ready: readyCount,
     messages_unacknowledged: unackedCount,
   }

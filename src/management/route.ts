@@ -22,6 +22,8 @@ export interface Params {
   readonly end?: string
   /** Of a limit, a policy, a parameter. */
   readonly name?: string
+  /** Of a delayed message. */
+  readonly number?: string
   readonly port?: string
   readonly protocols?: string
   readonly within?: string

@@ -57,7 +57,7 @@ export function userRoutes(broker: Broker): readonly Route[] {
         if (!Array.isArray(names)) throw badRequest('users is not a list')
         const unknown = names.find(name => access.users.get(String(name)) === undefined)
         if (unknown !== undefined) throw badRequest(`no_such_user: ${unknown}`)
-        for (const name of new Set(names.map(String))) access.removeUser(name)
+        for (const name of new Set(names.map(String))) access.removeUser(name, call.visitor.name)
         return noContent
       },
     },
@@ -78,7 +78,7 @@ export function userRoutes(broker: Broker): readonly Route[] {
         const before = access.users.get(name)
         const credentials = credentialsIn(call)
         if (!('tags' in call.body)) throw badRequest('tags_not_present')
-        access.setUser(name, credentials, tagsIn(call.body.tags))
+        access.setUser(name, credentials, tagsIn(call.body.tags), call.visitor.name)
         return before === undefined ? created() : noContent
       },
     },
@@ -88,7 +88,7 @@ export function userRoutes(broker: Broker): readonly Route[] {
       allowed: 'administrator',
       does: 'Removes a user, and closes its connections.',
       handle: call => {
-        access.removeUser(userOf(broker, call).name)
+        access.removeUser(userOf(broker, call).name, call.visitor.name)
         return noContent
       },
     },
@@ -135,10 +135,9 @@ export function userRoutes(broker: Broker): readonly Route[] {
       does: 'Sets a limit of a user.',
       handle: call => {
         const { name, limits } = userOf(broker, call)
-        access.setUserLimits(name, {
-          ...limits,
-          [call.params.name ?? '']: limitIn(call, userLimitNames),
-        })
+        const value = limitIn(call, userLimitNames)
+        const all = { ...limits, [call.params.name ?? '']: value }
+        access.setUserLimits(name, all, call.visitor.name)
         return noContent
       },
     },
@@ -149,7 +148,7 @@ export function userRoutes(broker: Broker): readonly Route[] {
       does: 'Takes a limit of a user away.',
       handle: call => {
         const { name, limits } = userOf(broker, call)
-        access.setUserLimits(name, without(limits, call.params.name ?? ''))
+        access.setUserLimits(name, without(limits, call.params.name ?? ''), call.visitor.name)
         return noContent
       },
     },

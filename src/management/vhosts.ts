@@ -75,10 +75,10 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
         const name = params.vhost ?? ''
         const before = access.vhosts.get(name)
         if (before === undefined) {
-          access.addVhost(name)
+          access.addVhost(name, visitor.name)
           // As RabbitMQ's API does: who made it may use it.
           const all = { configure: '.*', write: '.*', read: '.*' }
-          access.setPermission(visitor.name, name, all)
+          access.setPermission(visitor.name, name, all, visitor.name)
         }
         const metadata = before?.metadata ?? access.vhosts.get(name)?.metadata
         const type = text(call, 'default_queue_type', text(call, 'defaultqueuetype', ''))
@@ -97,7 +97,7 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
       allowed: 'administrator',
       does: 'Removes a vhost with everything in it.',
       handle: call => {
-        access.removeVhost(vhostOf(broker, call).name)
+        access.removeVhost(vhostOf(broker, call).name, call.visitor.name)
         return noContent
       },
     },
@@ -145,7 +145,8 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
       handle: call => {
         const vhost = vhostForChange(broker, call)
         const value = limitIn(call, vhostLimitNames)
-        access.setVhostLimits(vhost.name, { ...vhost.limits, [call.params.name ?? '']: value })
+        const limits = { ...vhost.limits, [call.params.name ?? '']: value }
+        access.setVhostLimits(vhost.name, limits, call.visitor.name)
         return noContent
       },
     },
@@ -156,7 +157,8 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
       does: 'Takes a limit of a vhost away.',
       handle: call => {
         const vhost = vhostOf(broker, call)
-        access.setVhostLimits(vhost.name, without(vhost.limits, call.params.name ?? ''))
+        const limits = without(vhost.limits, call.params.name ?? '')
+        access.setVhostLimits(vhost.name, limits, call.visitor.name)
         return noContent
       },
     },
