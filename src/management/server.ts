@@ -2,19 +2,19 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Broker } from '../broker/broker.js'
-import type { Route } from './route.js'
+import type { NodeFacts } from './overview.js'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
 export class ManagementServer {
   readonly #broker: Broker
-  readonly #routes: () => readonly Route[]
+  readonly #facts: NodeFacts
   readonly #server: Server
   #handler: Promise<Handler> | null = null
 
-  constructor(broker: Broker, routes: () => readonly Route[]) {
+  constructor(broker: Broker, facts: NodeFacts) {
     this.#broker = broker
-    this.#routes = routes
+    this.#facts = facts
     this.#server = createServer((request, response) => void this.#answer(request, response))
   }
 
@@ -52,7 +52,8 @@ export class ManagementServer {
 
   async #load(): Promise<Handler> {
     const { application } = await import('./application.js')
-    const { routing } = await application(this.#broker, this.#routes())
+    const { routesOf } = await import('./routes.js')
+    const { routing } = await application(this.#broker, routesOf(this.#broker, this.#facts))
     return routing
   }
 }

@@ -2,7 +2,6 @@
 import { availableParallelism, hostname } from 'node:os'
 import type { Broker } from '../broker/broker.js'
 import type { Listening } from '../management/health.js'
-import { routesOf } from '../management/routes.js'
 import { ManagementServer } from '../management/server.js'
 import { diskFreeLimit } from './disk-monitor.js'
 import { memoryLimit } from './memory-monitor.js'
@@ -44,7 +43,7 @@ export async function openManagement(
     dataFolder: storage?.folder ?? '',
     diskFree: async () => (await storage?.files.freeBytes(storage.folder).catch(() => 0)) ?? 0,
   }
-  const server = new ManagementServer(broker, () => routesOf(broker, facts))
+  const server = new ManagementServer(broker, facts)
   const address = await server.open(port, settings['management.tcp.ip'])
   const opened = { server, host: address.address, port: address.port }
   return opened
