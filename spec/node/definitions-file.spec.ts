@@ -50,6 +50,20 @@ t.test('users of a file come in the place of the default one', async t => {
   t.notOk(await works(at('guest:guest', '%2f'), null))
 })
 
+t.test('events have their exchange in the default vhost, also where a file makes it', async t => {
+  const user = { name: 'u', password: 'p', tags: [] }
+  const permissions = [{ user: 'u', vhost: '/', ...all }]
+  const definitions = { users: [user], vhosts: [{ name: '/' }], permissions }
+  const file = join(await temporaryFolder(t), 'definitions.json')
+  await writeFile(file, JSON.stringify(definitions))
+  const { at } = await started(t, { settings: { load_definitions: file } })
+  const connection = await amqp.connect(at('u:p', '%2f'))
+  t.teardown(() => connection.close())
+  const channel = await connection.createChannel()
+  channel.on('error', () => {})
+  await t.resolves(channel.checkExchange('amq.rabbitmq.event'))
+})
+
 t.test('a file that names no users leaves the default one', async t => {
   const folder = await temporaryFolder(t)
   const file = join(folder, 'definitions.json')

@@ -43,6 +43,8 @@ export interface BrokerSettings {
   readonly loopbackUsers: readonly string[]
   /** What the broker calls itself; clients see it in events and traces. */
   readonly nodeName?: string
+  /** The vhost that has the event exchange; the first one unless told otherwise. */
+  readonly eventsVhost?: string
   readonly rules?: QueueRules
 }
 
@@ -107,7 +109,7 @@ export class Broker implements TurnParty, DefinitionsHost {
     const users = new Users(settings.loopbackUsers, random)
     this.access = new Access(users, definitions, events, log, name => {
       const vhost = new Vhost(name, this.#shared)
-      if (name === settings.vhosts[0]) events.attach(vhost)
+      if (name === (settings.eventsVhost ?? settings.vhosts[0])) events.attach(vhost)
       return vhost
     })
     if (storage === null) this.#begin()

@@ -89,6 +89,7 @@ export class Node {
       {
         ...firstStart(settings, loaded, world.log),
         loopbackUsers: settings.loopback_users,
+        eventsVhost: settings.default_vhost,
         nodeName: `leveret@${hostname()}`,
         rules: {
           deliveryLimit: settings['quorum_queue.default_delivery_limit'],
