@@ -237,6 +237,8 @@ t.test('what an exchange delays is listed, counted and cancelled', async t => {
     })
   await channel.waitForConfirms()
   t.match(await api.get('/exchanges/%2F/later'), { messages_delayed: 2 })
+  const [exported] = (await api.get('/definitions')).exchanges
+  t.notOk('messages_delayed' in exported, 'no definition')
   const [first, second] = await api.get('/exchanges/%2F/later/delayed')
   t.match(first, { routing_key: 'a', payload_bytes: 4, persistent: true })
   t.ok(first.due_in > 3_000_000 && first.due_in <= 3_600_000)

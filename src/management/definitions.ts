@@ -166,7 +166,8 @@ function exchanges(vhost: Vhost): Item[] {
   return [...vhost.exchanges.values()]
     .filter(({ name, durable }) => durable && name !== '' && !name.startsWith('amq.'))
     .map(exchange => {
-      const { user_who_performed_action: _, ...item } = exchangeItem(vhost, exchange)
+      // How much is delayed now is no definition.
+      const { messages_delayed: _, ...item } = exchangeItem(vhost, exchange)
       return item
     })
 }

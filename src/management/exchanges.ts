@@ -21,7 +21,7 @@ export function exchangeItem(vhost: Vhost, exchange: Exchange): Item {
     internal,
     arguments: tableJson(exchange.arguments),
     ...(exchange.delayed !== null && { messages_delayed: exchange.delayed.readyCount }),
-    user_who_performed_action: name === '' || name.startsWith('amq.') ? 'rmq-internal' : 'none',
+    ...((name === '' || name.startsWith('amq.')) && { user_who_performed_action: 'rmq-internal' }),
   }
 }
 

@@ -14,6 +14,11 @@ export interface Management {
   readonly port: number
 }
 
+/** The name of this node wherever it is told: that which RabbitMQ's tools expect, unless it is set. */
+export function nodeName(settings: Settings): string {
+  return settings.nodename || `rabbit@${hostname().split('.', 1)[0]}`
+}
+
 /** Opens the management API, or null if the settings want none; rejects with the system's error. */
 export async function openManagement(
   broker: Broker,
@@ -24,7 +29,7 @@ export async function openManagement(
   if (port === null) return null
   const { storage, world } = broker
   const facts = {
-    name: settings.nodename || `rabbit@${hostname().split('.', 1)[0]}`,
+    name: nodeName(settings),
     clusterName: settings.cluster_name || `leveret@${hostname()}`,
     productVersion: settings['product.version'],
     version,

@@ -12,7 +12,7 @@ import { DataFolder } from './data-folder.js'
 import { definesAny, loadDefinitions, readDefinitions } from './definitions-file.js'
 import { DiskMonitor, diskFreeLimit } from './disk-monitor.js'
 import { Listeners, type Listening } from './listeners.js'
-import { type Management, openManagement } from './management.js'
+import { type Management, nodeName, openManagement } from './management.js'
 import { MemoryMonitor, memoryLimit } from './memory-monitor.js'
 import type { Settings } from './settings-table.js'
 import { version } from './version.js'
@@ -90,7 +90,7 @@ export class Node {
         ...firstStart(settings, loaded, world.log),
         loopbackUsers: settings.loopback_users,
         eventsVhost: settings.default_vhost,
-        nodeName: `leveret@${hostname()}`,
+        nodeName: nodeName(settings),
         rules: {
           deliveryLimit: settings['quorum_queue.default_delivery_limit'],
           everyReturnFails: settings['quorum_queue.failed_deliveries'] === 'all-returns',
