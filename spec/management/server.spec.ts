@@ -116,6 +116,8 @@ t.test('bad requests are refused, and nothing comes of them', async t => {
     ['PUT', '/queues/%2F/q', { arguments: { 'x-max-length': 'many' } }, 400],
     ['PUT', '/queues/%2F/q', `{"arguments":${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}}`, 400],
     ['PUT', '/queues/%2F/%ZZ', {}, 400],
+    ['PUT', '/vhosts/v', { tags: 1 }, 400],
+    ['PUT', '/vhosts/v', { tracing: 'perhaps' }, 400],
     ['PUT', '/users/u', { tags: 1, password: 'x' }, 400],
     ['PUT', '/users/u', { tags: '', password_hash: 'short' }, 400],
     ['PUT', '/users/u', { tags: '', password_hash: 'AAAA', hashing_algorithm: 'rot13' }, 400],
@@ -136,6 +138,7 @@ t.test('bad requests are refused, and nothing comes of them', async t => {
   t.equal((await api.ask('PUT', '/queues/%2F/q', 'x'.repeat(20_000_001))).status, 400, 'too large')
   t.strictSame(await api.get('/queues?columns=name'), [])
   t.strictSame(await api.get('/users?columns=name'), [{ name: 'guest' }])
+  t.strictSame(await api.get('/vhosts?columns=name'), [{ name: '/' }])
 })
 
 t.test('a queue shows what clients did with it, and the other way round', async t => {

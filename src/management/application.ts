@@ -53,6 +53,7 @@ export async function application(
         handler: async (request, reply) => {
           const visitor = await visitorOf(broker, login, route, request)
           const result = await route.handle(callOf(visitor, request, route.malformed))
+          if (route.method !== 'GET') await settled(broker)
           return answer(reply, result)
         },
       })
@@ -71,6 +72,11 @@ export async function application(
   }
   await app.ready()
   return app
+}
+
+/** Resolves when all that was changed so far is there for good: nothing is answered before. */
+async function settled({ definitions }: Broker): Promise<void> {
+  await new Promise<void>(resolve => definitions.whenDurable(definitions.last, resolve))
 }
 
 const nobody = { name: '', tags: [] }

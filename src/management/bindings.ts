@@ -11,7 +11,6 @@ import { tableJson, tableOf } from './json.js'
 import { type Item, listed, projected } from './listing.js'
 import { notFound } from './refusal.js'
 import { type Call, created, noContent, type Route, table, text } from './route.js'
-import { settled } from './settled.js'
 import { vhostForChange, vhostOf } from './vhosts.js'
 
 /** The name of an exchange that stands in a path. */
@@ -99,9 +98,9 @@ export function bindingRoutes(broker: Broker): readonly Route[] {
           const rights = broker.access.rights(call.visitor.name, vhost.name)
           const to = { kind, name: destination } as const
           const from = exchangeName(source)
-          const definedAt = vhost.bindings.bind(from, to, key, given, nobody, rights)
+          vhost.bindings.bind(from, to, key, given, nobody, rights)
           const segments = [destination, bindingKey(key, given)].map(encodeURIComponent)
-          return settled(broker, definedAt, created(segments.join('/')))
+          return created(segments.join('/'))
         },
       },
       {
@@ -127,8 +126,8 @@ export function bindingRoutes(broker: Broker): readonly Route[] {
           const { key, table } = binding
           const rights = broker.access.rights(call.visitor.name, vhost.name)
           const { source, destination } = ends
-          const goneAt = vhost.bindings.unbind(source, destination, key, table, nobody, rights)
-          return settled(broker, goneAt, noContent)
+          vhost.bindings.unbind(source, destination, key, table, nobody, rights)
+          return noContent
         },
       },
     ]

@@ -11,7 +11,6 @@ import { permissionItem, topicPermissionItem } from './permissions.js'
 import { policyItem } from './policies.js'
 import { badRequest } from './refusal.js'
 import { Answer, type Body, type Call, noContent, type Route } from './route.js'
-import { settled } from './settled.js'
 import { userItem } from './users.js'
 import { vhostForChange, vhostOf } from './vhosts.js'
 
@@ -57,7 +56,7 @@ function add(broker: Broker, document: unknown): unknown {
     if (!(error instanceof DefinitionsError)) throw error
     throw badRequest(error.message)
   }
-  return settled(broker, broker.definitions.last, noContent)
+  return noContent
 }
 
 const ofVhost = ['parameters', 'policies', 'queues', 'exchanges', 'bindings']

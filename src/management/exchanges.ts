@@ -7,7 +7,6 @@ import { tableJson, tableOf } from './json.js'
 import { type Item, listed, parameter, projected } from './listing.js'
 import { badRequest, notFound } from './refusal.js'
 import { type Call, created, flag, noContent, type Route, table, text } from './route.js'
-import { settled } from './settled.js'
 import { vhostForChange, vhostOf } from './vhosts.js'
 
 export function exchangeItem(vhost: Vhost, exchange: Exchange): Item {
@@ -90,11 +89,8 @@ export function exchangeRoutes(broker: Broker): readonly Route[] {
           internal: flag(call, 'internal', false),
           arguments: tableOf(table(call, 'arguments')),
         }
-        const { definedAt } = vhost.declareExchange(
-          request,
-          broker.access.rights(call.visitor.name, vhost.name),
-        )
-        return settled(broker, definedAt, existed ? noContent : created())
+        vhost.declareExchange(request, broker.access.rights(call.visitor.name, vhost.name))
+        return existed ? noContent : created()
       },
     },
     {
@@ -106,8 +102,8 @@ export function exchangeRoutes(broker: Broker): readonly Route[] {
         const vhost = vhostOf(broker, call)
         const { name } = exchangeOf(vhost, call)
         const rights = broker.access.rights(call.visitor.name, vhost.name)
-        const goneAt = vhost.deleteExchange(name, call.query['if-unused'] === 'true', rights)
-        return settled(broker, goneAt, noContent)
+        vhost.deleteExchange(name, call.query['if-unused'] === 'true', rights)
+        return noContent
       },
     },
     {

@@ -7,7 +7,6 @@ import { AmqpError } from '../wire/replies.js'
 import { type Item, listed, projected } from './listing.js'
 import { badRequest, notFound } from './refusal.js'
 import { type Call, created, noContent, type Route, required } from './route.js'
-import { settled } from './settled.js'
 import { vhostForChange, vhostOf } from './vhosts.js'
 
 export function policyItem(vhost: Vhost, policy: Policy): Item {
@@ -90,8 +89,8 @@ function routesFor(
           priority: call.body.priority ?? 0,
           applyTo: call.body['apply-to'] ?? 'all',
         }
-        const setAt = set(vhost, kind, name, request, call.visitor.name)
-        return settled(broker, setAt, existed ? noContent : created())
+        set(vhost, kind, name, request, call.visitor.name)
+        return existed ? noContent : created()
       },
     },
     {
@@ -102,7 +101,8 @@ function routesFor(
       handle: call => {
         const vhost = vhostOf(broker, call)
         const { name } = policyOf(vhost, kind, call)
-        return settled(broker, vhost.policies.remove(kind, name, call.visitor.name), noContent)
+        vhost.policies.remove(kind, name, call.visitor.name)
+        return noContent
       },
     },
   ]

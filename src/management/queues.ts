@@ -8,7 +8,6 @@ import { tableJson, tableOf } from './json.js'
 import { type Item, listed, parameter, projected, type Query } from './listing.js'
 import { badRequest, notFound } from './refusal.js'
 import { type Call, created, flag, noContent, type Route, required, table } from './route.js'
-import { settled } from './settled.js'
 import { vhostForChange, vhostOf } from './vhosts.js'
 
 /** What is said of a queue without any figures, and with those of its messages on demand. */
@@ -114,8 +113,8 @@ export function queueRoutes(broker: Broker, node: string): readonly Route[] {
           owner: nobody,
         }
         const rights = broker.access.rights(call.visitor.name, vhost.name)
-        const { definedAt } = vhost.declareQueue(request, rights)
-        return settled(broker, definedAt, existed ? noContent : created())
+        vhost.declareQueue(request, rights)
+        return existed ? noContent : created()
       },
     },
     {
@@ -132,13 +131,9 @@ export function queueRoutes(broker: Broker, node: string): readonly Route[] {
           ifUnused: parameter(call.query, 'if-unused') === 'true',
           ifEmpty: parameter(call.query, 'if-empty') === 'true',
         }
-        let deletedAt = 0
         // An administrator may take the queue of any connection away.
-        const gone = (_messages: number, goneAt: number) => {
-          deletedAt = goneAt
-        }
-        vhost.deleteQueue(queue.name, queue.owner ?? nobody, conditions, gone)
-        return settled(broker, deletedAt, noContent)
+        vhost.deleteQueue(queue.name, queue.owner ?? nobody, conditions, () => {})
+        return noContent
       },
     },
     {

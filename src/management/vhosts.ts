@@ -74,20 +74,22 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
         const { body, params, visitor } = call
         const name = params.vhost ?? ''
         const before = access.vhosts.get(name)
+        // All of the body is read before anything comes of it.
+        const type = text(call, 'default_queue_type', text(call, 'defaultqueuetype', ''))
+        const metadata = {
+          description: text(call, 'description', before?.metadata.description ?? ''),
+          tags: 'tags' in body ? tagsIn(body.tags) : (before?.metadata.tags ?? []),
+          defaultQueueType: type || before?.metadata.defaultQueueType || '',
+        }
+        const traced = 'tracing' in body ? flag(call, 'tracing', false) : null
         if (before === undefined) {
           access.addVhost(name, visitor.name)
           // As RabbitMQ's API does: who made it may use it.
           const all = { configure: '.*', write: '.*', read: '.*' }
           access.setPermission(visitor.name, name, all, visitor.name)
         }
-        const metadata = before?.metadata ?? access.vhosts.get(name)?.metadata
-        const type = text(call, 'default_queue_type', text(call, 'defaultqueuetype', ''))
-        access.describeVhost(name, {
-          description: text(call, 'description', metadata?.description ?? ''),
-          tags: 'tags' in body ? tagsIn(body.tags) : (metadata?.tags ?? []),
-          defaultQueueType: type || metadata?.defaultQueueType || '',
-        })
-        if ('tracing' in body) access.vhosts.get(name)?.trace(flag(call, 'tracing', false))
+        access.describeVhost(name, metadata)
+        if (traced !== null) access.vhosts.get(name)?.trace(traced)
         return before === undefined ? created() : noContent
       },
     },
