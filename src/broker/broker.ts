@@ -10,7 +10,7 @@ import { MessageTable } from '../store/message-table.js'
 import { Paging } from '../store/paging.js'
 import { ChunkPool } from '../structures/chunk-pool.js'
 import { Access } from './access/access.js'
-import type { PermissionPatterns } from './access/permissions.js'
+import { everything, type PermissionPatterns } from './access/permissions.js'
 import { Users } from './access/users.js'
 import { Alarms } from './alarms.js'
 import type { Command } from './command.js'
@@ -32,8 +32,6 @@ export interface UserSettings {
   readonly tags?: readonly string[]
   readonly permissions?: PermissionPatterns
 }
-
-const everything: PermissionPatterns = { configure: '.*', write: '.*', read: '.*' }
 
 /** Vhosts and users are those of a first start. */
 export interface BrokerSettings {

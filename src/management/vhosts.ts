@@ -1,5 +1,6 @@
 /** Vhosts over HTTP: what they are, who may use them, how much they may hold. */
 import { type Limits, vhostLimitNames } from '../broker/access/limits.js'
+import { everything } from '../broker/access/permissions.js'
 import type { Broker } from '../broker/broker.js'
 import type { Vhost } from '../broker/vhost.js'
 import { type Item, listed, projected } from './listing.js'
@@ -85,8 +86,7 @@ export function vhostRoutes(broker: Broker, node: string): readonly Route[] {
         if (before === undefined) {
           access.addVhost(name, visitor.name)
           // As RabbitMQ's API does: who made it may use it.
-          const all = { configure: '.*', write: '.*', read: '.*' }
-          access.setPermission(visitor.name, name, all, visitor.name)
+          access.setPermission(visitor.name, name, everything, visitor.name)
         }
         access.describeVhost(name, metadata)
         if (traced !== null) access.vhosts.get(name)?.trace(traced)

@@ -21,6 +21,7 @@ import { AccessEvents } from './access-events.js'
 import { checkedLimits, type Limits, limitsIn, userLimitNames, vhostLimitNames } from './limits.js'
 import { checkHash, type HashAlgorithm, isHashAlgorithm, usualAlgorithm } from './passwords.js'
 import {
+  everything,
   type Permission,
   type PermissionPatterns,
   Permissions,
@@ -250,8 +251,7 @@ export class Access {
   grantOlder(): void {
     for (const name of this.#older) {
       this.#setUser(this.#user(name), internalUser)
-      const all = { configure: '.*', write: '.*', read: '.*' }
-      for (const vhost of this.#vhosts.keys()) this.setPermission(name, vhost, all)
+      for (const vhost of this.#vhosts.keys()) this.setPermission(name, vhost, everything)
     }
     this.#older.clear()
   }

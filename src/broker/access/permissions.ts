@@ -13,6 +13,9 @@ export interface PermissionPatterns {
   readonly read: string
 }
 
+/** May do all there is to do. */
+export const everything: PermissionPatterns = { configure: '.*', write: '.*', read: '.*' }
+
 /** Patterns of the routing keys with which a user may publish to a topic exchange, and bind to it. */
 export interface TopicPatterns {
   readonly write: string
