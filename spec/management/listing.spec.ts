@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type Item, listed, type Page, projected } from '../../src/management/listing.js'
 import type { Refusal } from '../../src/management/refusal.js'
+import { deterministic } from '../support/generators.js'
 
 const named = (names: string) => names.split(' ').map((name): Item => ({ name }))
 const namesOf = (items: readonly Item[] | Page) =>
@@ -100,5 +101,6 @@ t.test('pages side by side are the whole list', async () => {
       const together = pages.flatMap(page => page.items)
       return JSON.stringify(together) === JSON.stringify(whole)
     }),
+    deterministic,
   )
 })
